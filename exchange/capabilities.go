@@ -1,0 +1,64 @@
+package exchange
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// Capabilities say which questions the asker can answer. They are comparable.
+type Capabilities struct {
+	// Declared is the client's capabilities object exactly as it declared it;
+	// empty means {}.
+	Declared string
+
+	Form     bool // elicitation in form mode
+	URL      bool // elicitation in URL mode
+	Sampling bool
+	Roots    bool
+
+	// AsResult: questions are taken as a result and answered by a retry (modern),
+	// not asked while the exchange is open.
+	AsResult bool
+}
+
+// ParseCapabilities reads a client capabilities object. An elicitation
+// capability that names no mode means form mode (2025-11-25, elicitation).
+func ParseCapabilities(raw wire.Raw) (Capabilities, error) {
+	var c struct {
+		Elicitation *map[string]wire.Raw `json:"elicitation"`
+		Sampling    *wire.Raw            `json:"sampling"`
+		Roots       *wire.Raw            `json:"roots"`
+	}
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
+		return Capabilities{}, nil
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return Capabilities{}, err
+	}
+	caps := Capabilities{
+		Declared: string(raw),
+		Sampling: c.Sampling != nil,
+		Roots:    c.Roots != nil,
+	}
+	if c.Elicitation != nil {
+		modes := *c.Elicitation
+		_, form := modes["form"]
+		_, caps.URL = modes["url"]
+		caps.Form = form || !caps.URL
+	}
+	if caps.Declared == "{}" {
+		caps.Declared = ""
+	}
+	return caps, nil
+}
+
+// Raw is the declared capabilities object, {} when none were declared.
+func (c Capabilities) Raw() wire.Raw {
+	if c.Declared == "" {
+		return wire.Raw("{}")
+	}
+	return wire.Raw(c.Declared)
+}
