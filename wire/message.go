@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -41,31 +42,39 @@ const (
 const maxID = 1024 // bytes of a request id
 
 // Parse reads b, which must be exactly one JSON-RPC message. Errors match
-// ErrSyntax or ErrAmbiguous. For a message that JSON-RPC does not allow the
-// returned Message still holds the id, when there was a usable one, so that the
-// sender can be answered. It does not allocate for the methods that MCP defines.
+// ErrSyntax for text that is not JSON, ErrAmbiguous for a message that JSON-RPC,
+// MCP or this package's one reading does not allow, and ErrTooLarge beyond 1 GiB.
+// A message that is refused still comes with its id, when it has a usable one
+// that stands before whatever is refused, so that its sender can be answered.
+// Params that are null count as absent.
+//
+// Parse copies nothing and does not allocate for the methods that MCP defines.
 func Parse(b []byte) (Message, error) {
 	var m Message
 	var found [6]Raw
-	end, err := walkObject(b, skipSpace(b, 0), 0, func(e member) error {
+	err := walkObject(b, func(e member) error {
 		k, err := watched(envelope, e)
 		if err != nil || k < 0 {
 			return err
 		}
 		if found[k] != nil {
+			found[k] = nil
 			return ambiguous("the member %q stands twice", envelope[k])
 		}
-		found[k] = b[e.value:e.end]
+		found[k] = b[e.value:e.end:e.end]
 		return nil
 	})
+	if err != nil && !errors.Is(err, ErrAmbiguous) {
+		return m, err
+	}
+	if id := found[envID]; id != nil && validID(id) {
+		m.ID = id
+	}
 	if err != nil {
 		return m, err
 	}
-	if end = skipSpace(b, end); end != len(b) {
-		return m, syntaxError(end, "something behind the end of the message")
-	}
-	if found[envID] != nil && validID(found[envID]) {
-		m.ID = found[envID]
+	if string(found[envParams]) == "null" {
+		found[envParams] = nil
 	}
 	return m.classify(&found)
 }
@@ -97,6 +106,8 @@ func (m Message) classify(found *[6]Raw) (Message, error) {
 		return m, ambiguous("neither a method nor a result nor an error")
 	case found[envResult] != nil && found[envError] != nil:
 		return m, ambiguous("a result and an error in one message")
+	case found[envError] != nil && found[envError][0] != '{':
+		return m, ambiguous("an error that is not an object")
 	case found[envError] != nil && string(found[envID]) == "null":
 		m.ID = found[envID] // the answer to something unreadable
 	case m.ID == nil:

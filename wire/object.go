@@ -40,7 +40,7 @@ func ScanObject(raw Raw, keys []string) (Object, error) {
 	}
 	o := Object{raw: raw, keys: keys}
 	prev := -1
-	end, err := walkObject(raw, skipSpace(raw, 0), 0, func(m member) error {
+	err := walkObject(raw, func(m member) error {
 		o.total++
 		if prev >= 0 {
 			o.spans[prev].follow = int32(m.start)
@@ -63,45 +63,33 @@ func ScanObject(raw Raw, keys []string) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	if end = skipSpace(raw, end); end != len(raw) {
-		return Object{}, syntaxError(end, "something behind the end of the object")
-	}
 	return o, nil
 }
 
 // watched finds the member's key among keys: its index, -1 when it is none of
 // them, and an error when another reader could take it for one of them.
 func watched(keys []string, m member) (int, error) {
+	name := m.key
 	if m.escaped {
-		name, err := unquote(m.key)
-		if err != nil {
-			return -1, err
-		}
-		for _, k := range keys {
-			if bytes.EqualFold(name, []byte(k)) {
-				return -1, ambiguous("the member %q is spelled with escapes", k)
+		name, _ = appendUnescaped(nil, m.key)
+	} else {
+		for i, k := range keys {
+			if string(name) == k {
+				return i, nil
 			}
 		}
-		return -1, nil
 	}
-	for i, k := range keys {
-		if string(m.key) == k {
-			return i, nil
+	plain := ascii(name) // then only a name of the same length can be another spelling
+	for _, k := range keys {
+		if plain && len(name) != len(k) || !bytes.EqualFold(name, []byte(k)) {
+			continue
 		}
-		if foldsTo(m.key, k) {
-			return -1, ambiguous("the member %q is spelled %q", k, m.key)
+		if m.escaped {
+			return -1, ambiguous("the member %q is spelled with escapes", k)
 		}
+		return -1, ambiguous("the member %q is spelled %q", k, name)
 	}
 	return -1, nil
-}
-
-// foldsTo reports whether key equals k but for case. The length check is exact
-// for ASCII; keys beyond ASCII may fold to fewer bytes.
-func foldsTo(key []byte, k string) bool {
-	if len(key) != len(k) && ascii(key) {
-		return false
-	}
-	return bytes.EqualFold(key, []byte(k))
 }
 
 func ascii(b []byte) bool {
@@ -146,14 +134,19 @@ func (o *Object) Get(key string) Raw {
 	case s.set:
 		return s.replace
 	case s.found && !s.gone:
-		return o.raw[s.value:s.end]
+		return o.raw[s.value:s.end:s.end]
 	}
 	return nil
 }
 
 // Set gives a watched member a new value: in its place, or at the end when the
-// text has no such member. The value must be valid JSON; it is not copied.
+// text has no such member. The value must be valid JSON; it is not copied. A nil
+// value removes the member.
 func (o *Object) Set(key string, value Raw) {
+	if value == nil {
+		o.Delete(key)
+		return
+	}
 	s := &o.spans[o.index(key)]
 	s.set, s.gone, s.replace = true, false, value
 }

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -26,6 +28,9 @@ func (r *Raw) UnmarshalJSON(b []byte) error {
 
 // MaxDepth is how deep arrays and objects may nest in a message.
 const MaxDepth = 512
+
+// maxText is how long a text may be: positions are kept in 32 bits.
+const maxText = 1 << 30
 
 // The two ways in which text can be refused.
 var (
@@ -54,40 +59,71 @@ func skipSpace(b []byte, i int) int {
 }
 
 // skipString returns the index behind the string that begins with the quote at
-// b[i], and whether it has escapes.
+// b[i], and whether it has escapes. It looks at eight bytes at a time and stops
+// only at those that mean something.
 func skipString(b []byte, i int) (end int, escaped bool, err error) {
 	start := i
-	wide := false
-	for i++; i < len(b); i++ {
+	stop := uint64(highs) // bytes beyond ASCII stop the scan until the first was seen
+	for i++; ; i++ {
+		for len(b)-i >= 8 {
+			hit := special(binary.LittleEndian.Uint64(b[i:]), stop)
+			if hit != 0 {
+				i += bits.TrailingZeros64(hit) / 8
+				break
+			}
+			i += 8
+		}
+		if i >= len(b) {
+			return 0, false, syntaxError(start, "an unfinished string")
+		}
 		switch c := b[i]; {
 		case c == '"':
-			if wide && !utf8.Valid(b[start+1:i]) {
+			if stop == 0 && !utf8.Valid(b[start+1:i]) {
 				return 0, false, syntaxError(start, "a string that is not UTF-8")
 			}
 			return i + 1, escaped, nil
 		case c == '\\':
 			escaped = true
-			i++
-			if i >= len(b) {
-				return 0, false, syntaxError(start, "an unfinished string")
+			if i, err = skipEscape(b, i); err != nil {
+				return 0, false, err
 			}
-			switch b[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if len(b)-i <= 4 || !isHex(b[i+1]) || !isHex(b[i+2]) || !isHex(b[i+3]) || !isHex(b[i+4]) {
-					return 0, false, syntaxError(i, "a \\u escape without four hex digits")
-				}
-				i += 4
-			default:
-				return 0, false, syntaxError(i, "an unknown escape")
-			}
-		case c < 0x20:
+		case c < ' ':
 			return 0, false, syntaxError(i, "a control character in a string")
 		case c >= utf8.RuneSelf:
-			wide = true
+			stop = 0
 		}
 	}
-	return 0, false, syntaxError(start, "an unfinished string")
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// special marks, with its highest bit, each byte of w that is a quote, a
+// backslash or a control character, and those whose bit is set in stop. Marks
+// above the lowest may be wrong.
+func special(w, stop uint64) uint64 {
+	quote, slash := w^ones*'"', w^ones*'\\'
+	return ((quote-ones)&^quote|(slash-ones)&^slash|(w-ones*' ')&^w)&highs | w&stop
+}
+
+// skipEscape returns the index of the last byte of the escape that begins with
+// the backslash at b[i].
+func skipEscape(b []byte, i int) (int, error) {
+	if i++; i >= len(b) {
+		return 0, syntaxError(i, "an unfinished string")
+	}
+	switch b[i] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i, nil
+	case 'u':
+		if len(b)-i > 4 && isHex(b[i+1]) && isHex(b[i+2]) && isHex(b[i+3]) && isHex(b[i+4]) {
+			return i + 4, nil
+		}
+		return 0, syntaxError(i, `a \u escape without four hex digits`)
+	}
+	return 0, syntaxError(i, "an unknown escape")
 }
 
 func isHex(c byte) bool {
@@ -257,42 +293,105 @@ type member struct {
 	escaped bool
 }
 
-// walkObject calls visit for each member of the object that begins at b[i],
-// nested depth levels deep, and returns the index behind it.
-func walkObject(b []byte, i, depth int, visit func(member) error) (int, error) {
+// walkObject calls visit for each member of b, which must be one object and
+// nothing else, until visit refuses one. The walk itself goes on to the end even
+// then, so that text that is not JSON is called that and nothing else.
+func walkObject(b []byte, visit func(member) error) error {
+	if len(b) > maxText {
+		return tooLarge("a message", maxText)
+	}
+	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '{' {
-		return 0, ambiguous("not an object")
+		return notObject(b, i)
 	}
-	if depth++; depth > MaxDepth {
-		return 0, ambiguous("nested deeper than %d levels at byte %d", MaxDepth, i)
-	}
+	var refused error
 	i = skipSpace(b, i+1)
 	if i < len(b) && b[i] == '}' {
-		return i + 1, nil
+		return nothingBehind(b, i+1)
 	}
-	comma := -1
-	for {
+	for comma := -1; ; {
 		value, key, escaped, err := skipKey(b, i)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		end, err := skipValue(b, value, depth)
+		end, err := skipValue(b, value, 1)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		if err := visit(member{comma: comma, start: i, value: value, end: end, key: key, escaped: escaped}); err != nil {
-			return 0, err
+		if refused == nil {
+			refused = visit(member{comma: comma, start: i, value: value, end: end, key: key, escaped: escaped})
 		}
 		i = skipSpace(b, end)
 		switch {
 		case i >= len(b):
-			return 0, syntaxError(i, "the end of the text inside an object")
+			return syntaxError(i, "the end of the text inside an object")
 		case b[i] == '}':
-			return i + 1, nil
+			if err := nothingBehind(b, i+1); err != nil {
+				return err
+			}
+			return refused
 		case b[i] != ',':
-			return 0, syntaxError(i, "something that is neither a comma nor a closing brace")
+			return syntaxError(i, "something that is neither a comma nor a closing brace")
 		}
 		comma = i
 		i = skipSpace(b, i+1)
+	}
+}
+
+// notObject says what b is, whose first value, at i, is not an object.
+func notObject(b []byte, i int) error {
+	end, err := skipValue(b, i, 0)
+	if err == nil {
+		err = nothingBehind(b, end)
+	}
+	if err == nil {
+		err = ambiguous("not an object")
+	}
+	return err
+}
+
+func nothingBehind(b []byte, i int) error {
+	if i = skipSpace(b, i); i < len(b) {
+		return syntaxError(i, "something behind the end of the message")
+	}
+	return nil
+}
+
+// SplitArray returns the elements of raw, which must be one array and nothing
+// else, each as it is written: the messages of a batch (2025-03-26), the items of
+// a list. Anything else is refused with an error that matches ErrSyntax or
+// ErrAmbiguous.
+func SplitArray(raw Raw) ([]Raw, error) {
+	i := skipSpace(raw, 0)
+	if i >= len(raw) || raw[i] != '[' {
+		if err := notObject(raw, i); errors.Is(err, ErrSyntax) {
+			return nil, err
+		}
+		return nil, ambiguous("not an array")
+	}
+	elements := []Raw{}
+	i = skipSpace(raw, i+1)
+	if i < len(raw) && raw[i] == ']' {
+		return elements, nothingBehind(raw, i+1)
+	}
+	for {
+		end, err := skipValue(raw, i, 1)
+		if err != nil {
+			return nil, err
+		}
+		elements = append(elements, raw[i:end:end])
+		i = skipSpace(raw, end)
+		switch {
+		case i >= len(raw):
+			return nil, syntaxError(i, "the end of the text inside an array")
+		case raw[i] == ']':
+			if err := nothingBehind(raw, i+1); err != nil {
+				return nil, err
+			}
+			return elements, nil
+		case raw[i] != ',':
+			return nil, syntaxError(i, "something that is neither a comma nor a closing bracket")
+		}
+		i = skipSpace(raw, i+1)
 	}
 }

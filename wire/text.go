@@ -1,7 +1,8 @@
 package wire
 
 import (
-	"encoding/json"
+	"bytes"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -47,7 +48,9 @@ func AppendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// String decodes raw as a JSON string; ok is false when it is something else.
+// String decodes raw as a JSON string. ok is false when it is something else,
+// and for a string with half of a surrogate pair in it, which every language
+// reads in its own way.
 func String(raw Raw) (s string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
@@ -59,19 +62,69 @@ func String(raw Raw) (s string, ok bool) {
 	if !escaped {
 		return string(raw[1 : end-1]), true
 	}
-	b, err := unquote(raw[1 : end-1])
-	return string(b), err == nil
+	b, whole := appendUnescaped(nil, raw[1:end-1])
+	return string(b), whole
 }
 
-// unquote decodes the inside of a JSON string that has escapes.
-func unquote(inside []byte) ([]byte, error) {
-	quoted := make([]byte, 0, len(inside)+2)
-	quoted = append(quoted, '"')
-	quoted = append(quoted, inside...)
-	quoted = append(quoted, '"')
-	var s string
-	if err := json.Unmarshal(quoted, &s); err != nil {
-		return nil, syntaxError(0, "a malformed string")
+// appendUnescaped decodes the inside of a JSON string that skipString accepted.
+// Half of a surrogate pair is written as if it were a whole character, which no
+// UTF-8 text can hold, and makes whole false.
+func appendUnescaped(dst, inside []byte) (out []byte, whole bool) {
+	whole = true
+	for {
+		i := bytes.IndexByte(inside, '\\')
+		if i < 0 {
+			return append(dst, inside...), whole
+		}
+		dst = append(dst, inside[:i]...)
+		c := inside[i+1]
+		inside = inside[i+2:]
+		switch c {
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case 'u':
+			r := hex4(inside)
+			inside = inside[4:]
+			if utf16.IsSurrogate(r) {
+				var pair rune = utf8.RuneError
+				if len(inside) >= 6 && inside[0] == '\\' && inside[1] == 'u' {
+					pair = utf16.DecodeRune(r, hex4(inside[2:]))
+				}
+				if pair == utf8.RuneError {
+					whole = false
+					dst = append(dst, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
+					continue
+				}
+				r, inside = pair, inside[6:]
+			}
+			dst = utf8.AppendRune(dst, r)
+		default: // a quote, a slash or a backslash
+			dst = append(dst, c)
+		}
 	}
-	return []byte(s), nil
+}
+
+// hex4 reads four hex digits.
+func hex4(b []byte) rune {
+	var r rune
+	for _, c := range b[:4] {
+		switch {
+		case c >= 'a':
+			c -= 'a' - 10
+		case c >= 'A':
+			c -= 'A' - 10
+		default:
+			c -= '0'
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
 }
