@@ -1,0 +1,2 @@
+// Package catalog remembers what each server offers.
+package catalog
