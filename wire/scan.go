@@ -372,7 +372,10 @@ func SplitArray(raw Raw) ([]Raw, error) {
 	elements := []Raw{}
 	i = skipSpace(raw, i+1)
 	if i < len(raw) && raw[i] == ']' {
-		return elements, nothingBehind(raw, i+1)
+		if err := nothingBehind(raw, i+1); err != nil {
+			return nil, err
+		}
+		return elements, nil
 	}
 	for {
 		end, err := skipValue(raw, i, 1)
