@@ -1,0 +1,203 @@
+package api
+
+import (
+	"iter"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/pool"
+)
+
+// Handler serves the read API. Servers and Authenticate must be set; every other
+// field may be nil, and then that part of an answer is left out. The funcs are
+// called for each request, must be safe to call concurrently, and must not dial.
+type Handler struct {
+	// Servers is the registry's snapshot, in the order in which servers are shown.
+	Servers func() []jackfield.Server
+	// Authenticate says who is calling. Its error is the answer.
+	Authenticate func(*http.Request) (jackfield.Principal, error)
+
+	Warnings    func(jackfield.ServerID) []string                  // what is odd about a definition
+	Connections func() iter.Seq2[pool.Key, pool.Status]            // what the pool holds
+	Shape       func(jackfield.Server) (exchange.Shape, bool)      // what is known of a server
+	Sharing     func(jackfield.Server) (jackfield.Sharing, string) // who shares its connections, and why
+	Listings    func(jackfield.Server) []Listing                   // what the catalog holds of it
+	Health      func() error                                       // nil: well; the error says what is wrong
+	Version     string                                             // of the gateway
+	Log         *slog.Logger
+}
+
+// Mount adds the routes to mux: /healthz and everything below /api/.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	mux.Handle("/healthz", readOnly(http.HandlerFunc(h.healthz)))
+	api := http.NewServeMux()
+	api.Handle("/api/v1/servers", h.route(h.servers))
+	api.Handle("/api/v1/servers/{name}", h.route(h.server))
+	api.Handle("/api/v1/listings", h.route(h.listings, "server", "kind"))
+	api.Handle("/", h.route(func(r *http.Request) (any, error) {
+		return nil, jackfield.Errorf(jackfield.NotFound,
+			"there is nothing at %s; there are /api/v1/servers, /api/v1/servers/{name} and /api/v1/listings", r.URL.Path)
+	}))
+	mux.Handle("/api/", api)
+}
+
+// readOnly lets GET and HEAD through.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			problem(w, Problem{
+				Status: http.StatusMethodNotAllowed, Code: jackfield.Invalid.String(),
+				Detail: "this API only reads: use GET",
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route answers with what get returns, for callers that are authenticated. params
+// are the names of the query parameters that it takes, each at most once.
+func (h *Handler) route(get func(*http.Request) (any, error), params ...string) http.Handler {
+	return readOnly(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := h.Authenticate(r); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		if err := checkQuery(r, params); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		v, err := get(r)
+		if err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		answer(w, http.StatusOK, "application/json", v)
+	}))
+}
+
+func checkQuery(r *http.Request, params []string) error {
+	for name, values := range r.URL.Query() {
+		switch {
+		case !slices.Contains(params, name) && len(params) == 0:
+			return jackfield.Errorf(jackfield.Invalid, "%s takes no parameters, so not %.40q either", r.URL.Path, name)
+		case !slices.Contains(params, name):
+			return jackfield.Errorf(jackfield.Invalid, "there is no parameter %.40q; use %s", name, strings.Join(params, " or "))
+		case len(values) > 1:
+			return jackfield.Errorf(jackfield.Invalid, "the parameter %q stands %d times; give it once", name, len(values))
+		}
+	}
+	return nil
+}
+
+// Health is the answer of /healthz.
+type Health struct {
+	Status  string `json:"status"`           // "ok" or "failing"
+	Reason  string `json:"reason,omitempty"` // why it is failing
+	Version string `json:"version"`
+}
+
+func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
+	health, code := Health{Status: "ok", Version: h.Version}, http.StatusOK
+	if h.Health != nil {
+		if err := h.Health(); err != nil {
+			health.Status, health.Reason, code = "failing", err.Error(), http.StatusServiceUnavailable
+		}
+	}
+	answer(w, code, "application/json", health)
+}
+
+// ServerList is the answer of /api/v1/servers.
+type ServerList struct {
+	Servers []ServerStatus `json:"servers"`
+}
+
+func (h *Handler) servers(*http.Request) (any, error) {
+	all := h.Servers()
+	held := h.held()
+	list := ServerList{Servers: make([]ServerStatus, 0, len(all))}
+	now := time.Now()
+	for _, s := range all {
+		list.Servers = append(list.Servers, h.describe(s, held[s.ID], now))
+	}
+	return list, nil
+}
+
+func (h *Handler) server(r *http.Request) (any, error) {
+	s, err := h.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	held := h.held()[s.ID]
+	status := h.describe(s, held, time.Now())
+	status.Keys = keysOf(held)
+	return status, nil
+}
+
+// find is the server called name.
+func (h *Handler) find(name string) (jackfield.Server, error) {
+	all := h.Servers()
+	var names []string
+	for _, s := range all {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	const most = 20
+	if len(names) > most {
+		names = append(names[:most], "…")
+	}
+	hint := "there are none"
+	if len(names) > 0 {
+		hint = "there are " + strings.Join(names, ", ")
+	}
+	return jackfield.Server{}, jackfield.Errorf(jackfield.NotFound, "there is no server %.80q; %s", name, hint)
+}
+
+// ListingList is the answer of /api/v1/listings.
+type ListingList struct {
+	Listings []ListedKind `json:"listings"`
+}
+
+// ListedKind is one kind of thing that one server lists.
+type ListedKind struct {
+	Server string `json:"server"`
+	Kind   string `json:"kind"` // tools, prompts, resources or templates
+	ListingStatus
+}
+
+func (h *Handler) listings(r *http.Request) (any, error) {
+	query := r.URL.Query()
+	all := h.Servers()
+	if query.Has("server") {
+		s, err := h.find(query.Get("server"))
+		if err != nil {
+			return nil, err
+		}
+		all = []jackfield.Server{s}
+	}
+	kind := query.Get("kind")
+	if query.Has("kind") && !slices.Contains(kinds, kind) {
+		return nil, jackfield.Errorf(jackfield.Invalid, "there is no kind %.40q; use %s", kind, strings.Join(kinds, ", "))
+	}
+	list := ListingList{Listings: []ListedKind{}}
+	if h.Listings == nil {
+		return list, nil
+	}
+	now := time.Now()
+	for _, s := range all {
+		for _, l := range h.Listings(s) {
+			if kind == "" || l.Kind == kind {
+				list.Listings = append(list.Listings, ListedKind{Server: s.Name, Kind: l.Kind, ListingStatus: l.status(now)})
+			}
+		}
+	}
+	return list, nil
+}
