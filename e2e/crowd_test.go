@@ -23,10 +23,13 @@ const crowd = 200
 // (docs/ARCHITECTURE.md, the pool).
 const most = 8
 
-// counted is a server of the go-sdk with one tool, that counts how it is dialed.
-// A dial takes a while, so that a crowd has the time to pile up.
+// counted is a server of the go-sdk with the tools greet and wait, that counts how
+// it is dialed. A dial takes a while, so that a crowd has the time to pile up.
 type counted struct {
-	url string
+	url       string
+	server    *mcp.Server
+	waiting   chan struct{} // a call of wait has arrived
+	cancelled chan struct{} // and was cancelled
 
 	mu       sync.Mutex
 	methods  map[string]int // requests by method; DELETE counts as a method
@@ -38,6 +41,11 @@ type counted struct {
 func countedServer(t *testing.T, stateless bool) *counted {
 	t.Helper()
 	server := mcp.NewServer(&mcp.Implementation{Name: "counted", Version: "1.0.0"}, nil)
+	c := &counted{
+		server:  server,
+		waiting: make(chan struct{}, 10), cancelled: make(chan struct{}, 10),
+		methods: map[string]int{}, callers: map[string]int{},
+	}
 	type greeting struct {
 		Name string `json:"name"`
 	}
@@ -45,17 +53,33 @@ func countedServer(t *testing.T, stateless bool) *counted {
 		func(_ context.Context, _ *mcp.CallToolRequest, in greeting) (*mcp.CallToolResult, any, error) {
 			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "hello " + in.Name}}}, nil, nil
 		})
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: stateless})
+	mcp.AddTool(server, &mcp.Tool{Name: "wait", Description: "Waits until it is cancelled."},
+		func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+			c.waiting <- struct{}{}
+			<-ctx.Done()
+			c.cancelled <- struct{}{}
+			return nil, nil, ctx.Err()
+		})
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
+		&mcp.StreamableHTTPOptions{Stateless: stateless, PropagateRequestCancellation: stateless})
 
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &counted{url: "http://" + l.Addr().String() + "/mcp", methods: map[string]int{}, callers: map[string]int{}}
+	c.url = "http://" + l.Addr().String() + "/mcp"
 	listener := &http.Server{Handler: c.count(handler), ReadHeaderTimeout: time.Minute}
 	go func() { _ = listener.Serve(l) }()
 	t.Cleanup(func() { _ = listener.Close() })
 	return c
+}
+
+// addTool adds a tool, which changes the list of tools.
+func (c *counted) addTool(name string) {
+	mcp.AddTool(c.server, &mcp.Tool{Name: name, Description: "Was not there before."},
+		func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: name}}}, nil, nil
+		})
 }
 
 func (c *counted) count(next http.Handler) http.Handler {
