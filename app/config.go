@@ -1,0 +1,222 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/registry/document"
+)
+
+//go:generate go test -run TestTheSchemaInTheDocsIsTheOneThatTheProgramPrints . -update
+
+// DefaultListen is where the gateway listens when nobody says otherwise.
+const DefaultListen = "127.0.0.1:8420"
+
+// Config is everything the gateway is told before it starts. Load makes one from
+// a file; a program that embeds the gateway may write one itself.
+type Config struct {
+	File      string // where it was read from; empty if from no file
+	Listen    string // host:port; port 0 takes any free one
+	PublicURL string // how clients reach the gateway from outside, without a slash at the end; may be empty
+	Data      string // directory for keys and the address file
+	Auth      Auth
+	Limits    Limits
+	Log       Log
+
+	// Servers are the definitions in the order of the file, the Invalid ones
+	// included. Their Revision and Version are not set.
+	Servers []jackfield.Server
+}
+
+// Auth says who may call.
+type Auth struct {
+	// Token is what callers must send as "Authorization: Bearer". Empty: nobody
+	// is asked, which is refused for a Listen address that is not loopback.
+	Token jackfield.Secret
+	// TokenFile is the file that Token was read from, if any.
+	TokenFile string
+}
+
+// Limits bounds what the gateway takes and keeps. Zero means the default.
+type Limits struct {
+	Body        int64 // bytes of one request body from a client; 4 MiB
+	Message     int64 // bytes of one message from a server; 16 MiB
+	Sessions    Budget
+	Dials       Budget        // connections being made at once; 64, 8 to one server, 16 for one owner
+	Connections Budget        // open connections; 4,096, 1,024 to one server, 64 for one owner
+	Programs    Budget        // running programs; 32 for one owner
+	Idle        time.Duration // until an unused connection is closed; 15 min
+	Drain       time.Duration // until what still uses a replaced connection is ended; 5 min
+	Call        time.Duration // one call, where the server's definition has no timeout; 60 s
+	Connect     time.Duration // connecting and initialize, where it has no initTimeout; 30 s
+}
+
+// Budget bounds a number of things: in the process, for one server, and for one
+// owner, which is a person or the app itself. Zero means the default.
+type Budget struct {
+	Total     int
+	PerServer int
+	PerOwner  int
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level // Info is the zero value
+	Format string     // "text" or "json"; empty: text
+}
+
+// Severity says what a Problem costs.
+type Severity string
+
+// The severities.
+const (
+	SeverityError   Severity = "error"   // nothing starts, and a reload changes nothing
+	SeverityInvalid Severity = "invalid" // one server does not serve; the rest do
+	SeverityWarning Severity = "warning" // something is ignored or likely not what was meant
+)
+
+// Problem is one thing that is wrong with a configuration, in words for a
+// person.
+type Problem struct {
+	Severity Severity `json:"severity"`
+	File     string   `json:"file,omitempty"`   // or the flag or variable that the value came from
+	Line     int      `json:"line,omitempty"`   // from 1; 0 if it belongs to no line
+	Column   int      `json:"column,omitempty"` // in characters, from 1
+	Server   string   `json:"server,omitempty"` // whose definition it is in
+	Message  string   `json:"message"`          // what is wrong; never holds a secret
+	Fix      string   `json:"fix,omitempty"`    // what to write instead
+}
+
+// String is the problem on one line, as compilers write it.
+func (p Problem) String() string {
+	return document.Problem{
+		Severity: document.Severity(p.Severity), File: p.File, Server: p.Server, Message: p.Message, Fix: p.Fix,
+		Pos: document.Pos{Line: p.Line, Column: p.Column},
+	}.String()
+}
+
+// Overrides are what comes before the file: flags, then environment variables.
+// Empty fields override nothing.
+type Overrides struct {
+	Listen    string // --listen, then JACKFIELD_LISTEN
+	PublicURL string // --public-url, then JACKFIELD_PUBLIC_URL
+	Data      string // --data, then JACKFIELD_DATA
+	LogLevel  string // --log-level, then JACKFIELD_LOG_LEVEL
+	LogFormat string // --log-format, then JACKFIELD_LOG_FORMAT
+
+	// Env looks up environment variables; nil: those of the process.
+	Env func(name string) (string, bool)
+}
+
+func (o Overrides) env(name string) (string, bool) {
+	if o.Env != nil {
+		return o.Env(name)
+	}
+	return os.LookupEnv(name)
+}
+
+// Load reads the configuration file, which is YAML or JSON, and puts flags and
+// environment variables before it and defaults behind it. An empty path stands
+// for JACKFIELD_CONFIG, and without that for no file at all.
+//
+// The problems are everything worth telling a person, in the order of the file.
+// The error is nil unless one of them is a SeverityError; it lists those, and
+// then there is no Config and nothing may start. Servers with a problem of
+// SeverityInvalid are in the Config, with the reason in Server.Invalid.
+func Load(path string, o Overrides) (*Config, []Problem, error) {
+	if path == "" {
+		path, _ = o.env("JACKFIELD_CONFIG")
+	}
+	r := document.NewReport(path)
+	l := &loader{path: path, overrides: o, report: r}
+	if path != "" {
+		if src, ok := document.Load(path, r); ok {
+			l.root = document.Parse(path, src, r)
+		}
+		if l.root == nil {
+			return nil, problems(r), failed(path, problems(r))
+		}
+	}
+	c := l.config()
+	found := problems(r)
+	if err := failed(path, found); err != nil {
+		return nil, found, err
+	}
+	return c, found, nil
+}
+
+func problems(r *document.Report) []Problem {
+	all := r.Problems()
+	out := make([]Problem, 0, len(all))
+	for _, p := range all {
+		out = append(out, Problem{
+			Severity: Severity(p.Severity), File: p.File, Line: p.Line, Column: p.Column,
+			Server: p.Server, Message: p.Message, Fix: p.Fix,
+		})
+	}
+	return out
+}
+
+// failed is the error for problems that keep the gateway from starting.
+func failed(path string, found []Problem) error {
+	var lines []string
+	for _, p := range found {
+		if p.Severity == SeverityError {
+			lines = append(lines, p.String())
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if path == "" {
+		path = "the settings"
+	}
+	what := "an error"
+	if len(lines) > 1 {
+		what = fmt.Sprintf("%d errors", len(lines))
+	}
+	return jackfield.Errorf(jackfield.Invalid, "the configuration has %s, and nothing of it was used:\n%s", what, strings.Join(lines, "\n"))
+}
+
+// NeedsRestart names the settings that differ from those of a newer
+// configuration and only take effect when the gateway starts. Everything else
+// is taken over by a reload.
+func (c *Config) NeedsRestart(newer *Config) []string {
+	var names []string
+	for _, s := range []struct {
+		name string
+		same bool
+	}{
+		{"listen", c.Listen == newer.Listen},
+		{"publicURL", c.PublicURL == newer.PublicURL},
+		{"data", c.Data == newer.Data},
+		{"auth", c.Auth == newer.Auth},
+		{"limits", c.Limits == newer.Limits},
+		{"log", c.Log == newer.Log},
+	} {
+		if !s.same {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// defaultData is the directory for data of the user that runs the gateway (XDG
+// Base Directory Specification).
+func defaultData(env func(string) (string, bool)) (string, bool) {
+	if dir, _ := env("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "jackfield"), true
+	}
+	if runtime.GOOS == "windows" {
+		dir, _ := env("LocalAppData")
+		return filepath.Join(dir, "jackfield"), dir != ""
+	}
+	home, _ := env("HOME")
+	return filepath.Join(home, ".local", "share", "jackfield"), home != ""
+}

@@ -1,0 +1,392 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/registry"
+	"github.com/jackfield-dev/jackfield/internal/registry/document"
+)
+
+// minToken is how long auth.token must be, in characters.
+const minToken = 32
+
+// configFile is the file's own form. The decoder and the JSON Schema both read
+// it.
+type configFile struct {
+	Schema     string     `json:"$schema,omitempty" jsonschema:"Where this schema is, for editors."`
+	MCPServers serverMap  `json:"mcpServers,omitzero" jsonschema:"The MCP servers behind the gateway, by name."`
+	Servers    serverMap  `json:"servers,omitzero" jsonschema:"The same, as VS Code calls it. Only one of the two may be there."`
+	Listen     string     `json:"listen,omitempty" jsonschema:"Address to listen on, host:port. Any but a loopback address needs auth."`
+	PublicURL  string     `json:"publicURL,omitempty" jsonschema:"How clients reach the gateway from outside, such as https://mcp.example.com. Requests for its host and from its origin are let in besides loopback ones."`
+	Data       string     `json:"data,omitempty" jsonschema:"Directory for keys and the address file. A relative one is taken from the directory of this file."`
+	Auth       fileAuth   `json:"auth,omitzero" jsonschema:"Who may call."`
+	Limits     fileLimits `json:"limits,omitzero" jsonschema:"What the gateway takes and keeps."`
+	Log        fileLog    `json:"log,omitzero" jsonschema:"What is logged and how."`
+}
+
+type fileAuth struct {
+	Token     string `json:"token,omitempty" jsonschema:"What callers must send as Authorization: Bearer. At least 32 characters, best as ${NAME} of an environment variable."`
+	TokenFile string `json:"tokenFile,omitempty" jsonschema:"File that holds the token. A relative one is taken from the directory of this file."`
+}
+
+type fileLimits struct {
+	Body        document.Size     `json:"body,omitzero" jsonschema:"Bytes of one request body from a client. Default 4MiB."`
+	Message     document.Size     `json:"message,omitzero" jsonschema:"Bytes of one message from a server. Default 16MiB."`
+	Sessions    fileBudget        `json:"sessions,omitzero" jsonschema:"Sessions of clients that have them. Default 50000, 10000 for one owner."`
+	Dials       fileBudget        `json:"dials,omitzero" jsonschema:"Connections being made at once. Default 64, 8 to one server, 16 for one owner."`
+	Connections fileBudget        `json:"connections,omitzero" jsonschema:"Open connections to servers. Default 4096, 1024 to one server, 64 for one owner."`
+	Programs    fileBudget        `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 32 for one owner."`
+	Idle        document.Duration `json:"idle,omitzero" jsonschema:"Until an unused connection is closed. Default 15m."`
+	Drain       document.Duration `json:"drain,omitzero" jsonschema:"Until what still uses a replaced connection is ended. Default 5m."`
+	Call        document.Duration `json:"call,omitzero" jsonschema:"One call to a server without a timeout of its own. Default 60s."`
+	Connect     document.Duration `json:"connect,omitzero" jsonschema:"Connecting to a server without an initTimeout of its own. Default 30s."`
+}
+
+type fileBudget struct {
+	Total     int `json:"total,omitempty" jsonschema:"In the whole process."`
+	PerServer int `json:"perServer,omitempty" jsonschema:"For one server."`
+	PerOwner  int `json:"perOwner,omitempty" jsonschema:"For one owner: a person, or the gateway itself."`
+}
+
+type fileLog struct {
+	Level  string `json:"level,omitempty" jsonschema:"debug, info, warn or error. Default info."`
+	Format string `json:"format,omitempty" jsonschema:"text or json. Default text."`
+}
+
+// serverMap is left to the registry.
+type serverMap struct{ node *document.Node }
+
+// DecodeNode keeps the node.
+func (m *serverMap) DecodeNode(n *document.Node) (message, fix string) {
+	m.node = n
+	return "", ""
+}
+
+// elsewhere are the top-level keys that other products have beside the servers,
+// and what becomes of them here.
+var elsewhere = map[string]string{
+	"inputs":           "there is nobody to ask; write ${NAME} of an environment variable in their place",
+	"mcpSettings":      "which addresses may be reached is not limited by this version",
+	"globalShortcut":   "it belongs to Claude Desktop",
+	"preferences":      "they belong to Claude Desktop",
+	"version":          "it belongs to LibreChat",
+	"cache":            "it belongs to LibreChat",
+	"interface":        "it belongs to LibreChat",
+	"endpoints":        "they belong to LibreChat",
+	"registration":     "it belongs to LibreChat",
+	"fileStrategy":     "it belongs to LibreChat",
+	"fileConfig":       "it belongs to LibreChat",
+	"modelSpecs":       "they belong to LibreChat",
+	"memory":           "it belongs to LibreChat",
+	"speech":           "it belongs to LibreChat",
+	"balance":          "it belongs to LibreChat",
+	"transactions":     "they belong to LibreChat",
+	"rateLimits":       "they belong to LibreChat; see limits",
+	"ocr":              "it belongs to LibreChat",
+	"webSearch":        "it belongs to LibreChat",
+	"actions":          "they belong to LibreChat",
+	"turnstile":        "it belongs to LibreChat",
+	"secureImageLinks": "it belongs to LibreChat",
+	"imageOutputType":  "it belongs to LibreChat",
+	"includedTools":    "it belongs to LibreChat; see tools of each server",
+	"filteredTools":    "it belongs to LibreChat; see tools of each server",
+}
+
+// loader turns one file, the flags and the environment into a Config.
+type loader struct {
+	path      string
+	overrides Overrides
+	report    *document.Report
+	root      *document.Node // nil: no file
+	file      configFile
+}
+
+// setting is a text with the place that it came from.
+type setting struct {
+	text   string
+	at     document.Pos
+	report *document.Report
+}
+
+func (s setting) fault(message, fix string) { s.report.Fault(s.at, message, fix) }
+
+func (l *loader) config() *Config {
+	if l.root != nil {
+		l.decode()
+	}
+	c := &Config{File: l.path}
+	c.Log = l.log()
+	auth, asked := l.auth()
+	c.Auth = auth
+	c.Listen = l.listen(asked)
+	c.PublicURL = l.publicURL(c)
+	c.Data = l.data()
+	c.Limits = l.limits()
+	c.Servers = l.servers()
+	return c
+}
+
+func (l *loader) decode() {
+	if l.root.IsNull() || l.root.Kind == document.Map && len(l.root.Fields) == 0 {
+		l.report.Fault(document.Pos{}, "the file is empty", "write mcpServers: and the servers under it")
+		l.root = nil
+		return
+	}
+	document.Decode(l.root, &l.file, l.report, func(f document.Field) bool {
+		if meaning, ok := elsewhere[f.Key]; ok {
+			l.report.Warn(f.Pos, f.Key+" is ignored", meaning)
+			return true
+		}
+		if f.Key == "mcp" && f.Value.Get("servers") != nil {
+			l.report.Fault(f.Pos, "the servers stand under mcp, as in VS Code's settings", "take out mcp and write servers at the beginning of a line")
+			return true
+		}
+		return false
+	})
+}
+
+func (l *loader) servers() []jackfield.Server {
+	if l.root == nil {
+		return nil
+	}
+	node := l.file.MCPServers.node
+	if other := l.file.Servers.node; node == nil {
+		node = other
+	} else if other != nil {
+		l.report.Fault(other.Pos, "there are both mcpServers and servers", "write all under one of them")
+	}
+	if node == nil {
+		l.report.Warn(document.Pos{}, "the file names no servers", "write mcpServers: and the servers under it")
+		return nil
+	}
+	if node.Kind == document.Map && len(node.Fields) == 0 {
+		l.report.Warn(node.Pos, "the file names no servers", "write name: {command: …} or name: {url: …}")
+	}
+	dir, err := filepath.Abs(filepath.Dir(l.path))
+	if err != nil {
+		dir = ""
+	}
+	return registry.Servers(node, registry.Source{Lookup: l.overrides.env, Dir: dir}, l.report)
+}
+
+// pick finds a setting: in the flags, in the environment, then in the file at
+// the path given, with placeholders filled in.
+func (l *loader) pick(flag, flagName, variable, inFile string, path ...string) (setting, bool) {
+	if flag != "" {
+		return setting{text: flag, report: l.report.ForFile(flagName)}, true
+	}
+	if text, _ := l.overrides.env(variable); text != "" {
+		return setting{text: text, report: l.report.ForFile(variable)}, true
+	}
+	if inFile == "" {
+		return setting{report: l.report}, false
+	}
+	node := l.root
+	for _, key := range path {
+		node = node.Get(key)
+	}
+	s := setting{text: inFile, at: node.At(), report: l.report}
+	return s, l.expand(&s, strings.Join(path, "."))
+}
+
+func (l *loader) expand(s *setting, what string) bool {
+	text, err := registry.Expand(s.text, l.overrides.env)
+	if e, ok := err.(*registry.ExpandError); ok { //nolint:errorlint // Expand returns it as it is
+		s.fault(what+": "+e.Message, e.Fix)
+		return false
+	}
+	s.text = text
+	return true
+}
+
+func (l *loader) log() Log {
+	var out Log
+	if s, ok := l.pick(l.overrides.LogLevel, "--log-level", "JACKFIELD_LOG_LEVEL", l.file.Log.Level, "log", "level"); ok {
+		levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+		level, known := levels[strings.ToLower(s.text)]
+		if !known {
+			s.fault(fmt.Sprintf("there is no log level %q", s.text), "write debug, info, warn or error")
+		}
+		out.Level = level
+	}
+	out.Format = "text"
+	if s, ok := l.pick(l.overrides.LogFormat, "--log-format", "JACKFIELD_LOG_FORMAT", l.file.Log.Format, "log", "format"); ok {
+		if s.text != "text" && s.text != "json" {
+			s.fault(fmt.Sprintf("there is no log format %q", s.text), "write text or json")
+		}
+		out.Format = s.text
+	}
+	return out
+}
+
+// auth finds the token, and says whether one was meant to be there: then nobody
+// needs to be told twice.
+func (l *loader) auth() (auth Auth, asked bool) {
+	f := l.file.Auth
+	if f.Token != "" && f.TokenFile != "" {
+		l.report.Fault(l.root.Get("auth").At(), "auth has both a token and a tokenFile", "keep one of the two")
+		return Auth{}, true
+	}
+	s, ok := l.pick("", "", "JACKFIELD_AUTH_TOKEN", f.Token, "auth", "token")
+	switch {
+	case ok:
+		return Auth{Token: token(s, "")}, true
+	case f.Token != "":
+		return Auth{}, true
+	case f.TokenFile != "":
+		return l.tokenFile(), true
+	}
+	if n := l.root.Get("auth").Get("token"); n != nil {
+		l.report.Fault(n.Pos, "auth.token is empty", "write ${NAME} of an environment variable with at least 32 characters, or remove it")
+		return Auth{}, true
+	}
+	return Auth{}, false
+}
+
+func (l *loader) tokenFile() Auth {
+	s, ok := l.pick("", "", "", l.file.Auth.TokenFile, "auth", "tokenFile")
+	if !ok {
+		return Auth{}
+	}
+	path := l.relative(s.text)
+	text, err := readToken(path)
+	if err != nil {
+		s.fault("auth.tokenFile cannot be read: "+err.Error(), "name a file that the user who runs Jackfield may read")
+		return Auth{}
+	}
+	s.text = text
+	return Auth{Token: token(s, " (from "+path+")"), TokenFile: path}
+}
+
+func readToken(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	const most = 64 << 10
+	if info.IsDir() || info.Size() > most {
+		return "", fmt.Errorf("%s is a directory, or larger than a token can be", path)
+	}
+	text, err := os.ReadFile(path)
+	return string(bytes.TrimSpace(text)), err
+}
+
+// token checks a token, of which no message may say anything but its length.
+func token(s setting, from string) jackfield.Secret {
+	const fix = "make one with: openssl rand -hex 32"
+	switch {
+	case len([]rune(s.text)) < minToken:
+		s.fault(fmt.Sprintf("auth.token has %d characters%s; it needs at least %d", len([]rune(s.text)), from, minToken), fix)
+	case strings.ContainsFunc(s.text, func(c rune) bool { return c <= ' ' || c > '~' }):
+		s.fault("auth.token holds a space or a character that cannot stand in a header"+from, fix)
+	}
+	return jackfield.Secret(s.text)
+}
+
+func (l *loader) listen(asked bool) string {
+	s, ok := l.pick(l.overrides.Listen, "--listen", "JACKFIELD_LISTEN", l.file.Listen, "listen")
+	if !ok {
+		return DefaultListen
+	}
+	const form = "write host:port, such as " + DefaultListen
+	host, port, err := net.SplitHostPort(s.text)
+	switch {
+	case err != nil:
+		s.fault(fmt.Sprintf("%q is no address to listen on", s.text), form)
+		return s.text
+	case !isPort(port):
+		s.fault(fmt.Sprintf("%q has no port from 0 to 65535", s.text), form)
+		return s.text
+	}
+	if !isLoopback(host) && !asked {
+		s.fault(fmt.Sprintf("%s can be reached from other machines, and there is no auth.token", s.text),
+			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, or listen on "+DefaultListen)
+	}
+	return s.text
+}
+
+func isPort(port string) bool {
+	n := 0
+	for _, c := range []byte(port) {
+		if c < '0' || c > '9' || n > 65535 {
+			return false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return port != "" && n <= 65535
+}
+
+// isLoopback reports whether only this machine can reach the host. A name other
+// than localhost may mean anything tomorrow.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func (l *loader) publicURL(c *Config) string {
+	s, ok := l.pick(l.overrides.PublicURL, "--public-url", "JACKFIELD_PUBLIC_URL", l.file.PublicURL, "publicURL")
+	if !ok {
+		return ""
+	}
+	if message, fix := registry.CheckURL(s.text); message != "" {
+		s.fault("publicURL "+message, fix)
+		return ""
+	}
+	if strings.Contains(s.text, "?") {
+		s.fault("publicURL holds a ?", "write https://host, and a path if there is one")
+		return ""
+	}
+	if u, err := url.Parse(s.text); err == nil && !isLoopback(u.Hostname()) && c.Auth.Token == "" {
+		s.report.Warn(s.at, "publicURL is for other machines, and there is no auth.token: whoever reaches it may call", "set JACKFIELD_AUTH_TOKEN, unless what stands in front asks who is calling")
+	}
+	return strings.TrimRight(s.text, "/")
+}
+
+func (l *loader) data() string {
+	s, ok := l.pick(l.overrides.Data, "--data", "JACKFIELD_DATA", l.file.Data, "data")
+	if ok {
+		if strings.HasPrefix(s.text, "~") {
+			s.fault("data begins with ~, which only a shell replaces", "write ${HOME} instead")
+		}
+		if l.overrides.Data == "" && s.at.Line > 0 {
+			return l.relative(s.text)
+		}
+		return s.text
+	}
+	dir, ok := defaultData(l.overrides.env)
+	if !ok {
+		l.report.ForFile("--data").Fault(document.Pos{}, "there is no home directory to keep data in", "name a directory with --data or JACKFIELD_DATA")
+	}
+	return dir
+}
+
+// relative takes a path from the file's directory.
+func (l *loader) relative(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(l.path), path)
+}
+
+func (l *loader) limits() Limits {
+	f := l.file.Limits
+	return Limits{
+		Body: int64(f.Body), Message: int64(f.Message),
+		Sessions: Budget(f.Sessions), Dials: Budget(f.Dials), Connections: Budget(f.Connections), Programs: Budget(f.Programs),
+		Idle: time.Duration(f.Idle), Drain: time.Duration(f.Drain),
+		Call: time.Duration(f.Call), Connect: time.Duration(f.Connect),
+	}
+}

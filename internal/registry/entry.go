@@ -1,0 +1,131 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/registry/document"
+)
+
+// Entry is one server as a file writes it: the form of Claude, Cursor, VS Code
+// and LibreChat, and what Jackfield adds to it. The JSON Schema is made from it.
+type Entry struct {
+	entryEndpoint
+	entryAbout
+	entryUsage
+}
+
+type entryEndpoint struct {
+	Type    string            `json:"type,omitempty" jsonschema:"How to reach the server: stdio (a program), http or streamable-http (Streamable HTTP) or sse (HTTP+SSE of 2024-11-05). Without it, command means stdio and url means http."`
+	Command string            `json:"command,omitempty" jsonschema:"The program to start, looked up in PATH."`
+	Args    []string          `json:"args,omitempty" jsonschema:"The program's arguments."`
+	Env     map[string]string `json:"env,omitempty" jsonschema:"Environment variables of the program, besides a minimal set."`
+	Cwd     string            `json:"cwd,omitempty" jsonschema:"The program's working directory. A relative one is taken from the directory of this file."`
+	URL     string            `json:"url,omitempty" jsonschema:"The server's address, http:// or https://."`
+	Headers map[string]string `json:"headers,omitempty" jsonschema:"HTTP headers sent with every request, such as Authorization."`
+}
+
+type entryAbout struct {
+	Title              string       `json:"title,omitempty" jsonschema:"What people see instead of the name."`
+	Description        string       `json:"description,omitempty" jsonschema:"What the server is for, in a sentence."`
+	Icon               string       `json:"icon,omitempty" jsonschema:"Address of a picture, https:// or data:image/…"`
+	ServerInstructions instructions `json:"serverInstructions,omitzero" jsonschema:"What clients are told about using the server: true passes on the server's own words, a text replaces them."`
+}
+
+type entryUsage struct {
+	Disabled      bool              `json:"disabled,omitempty" jsonschema:"Leaves the server out altogether."`
+	Startup       *bool             `json:"startup,omitempty" jsonschema:"false: the server is not connected to before somebody asks for it."`
+	Timeout       document.Duration `json:"timeout,omitzero" jsonschema:"How long one call may take; progress extends it."`
+	InitTimeout   document.Duration `json:"initTimeout,omitzero" jsonschema:"How long connecting and initialize may take."`
+	RequiresOAuth bool              `json:"requiresOAuth,omitempty" jsonschema:"Only a person's own sign-in opens the server."`
+	Sharing       string            `json:"sharing,omitempty" jsonschema:"Who may share a connection: auto, app (everybody), owner (one person), session (one client session) or call (nobody)."`
+	Tools         *entryTools       `json:"tools,omitempty" jsonschema:"Which of the server's tools are offered."`
+}
+
+type entryTools struct {
+	Allow []string `json:"allow,omitempty" jsonschema:"Only these tools are offered. A * at the end stands for any rest."`
+	Deny  []string `json:"deny,omitempty" jsonschema:"These tools are never offered, even if allowed."`
+}
+
+// instructions is a truth value or a text.
+type instructions jackfield.Instructions
+
+// DecodeNode reads true, false or a text. LibreChat also writes "true".
+func (i *instructions) DecodeNode(n *document.Node) (message, fix string) {
+	switch {
+	case n.Kind == document.List || n.Kind == document.Map:
+		return "must be true, false or a text, not " + n.Kind.String(), "write true to pass on the server's own words"
+	case strings.EqualFold(n.Text, "true"):
+		i.FromServer = true
+	case strings.EqualFold(n.Text, "false"):
+	default:
+		i.Text = n.Text
+	}
+	return "", ""
+}
+
+// ignored are the fields of other products that Jackfield knows and does not
+// read: whose they are, and what that means for the person who pasted them.
+var ignored = map[string]struct{ product, meaning string }{
+	"chatMenu":       {"LibreChat", "there is no chat menu here"},
+	"iconPath":       {"LibreChat", "write icon with the address of a picture"},
+	"customUserVars": {"LibreChat", "values per person are not filled in by this version"},
+	"oauth":          {"LibreChat and Claude Code", "sign-in settings are not read by this version"},
+	"oauth_headers":  {"LibreChat", "sign-in settings are not read by this version"},
+	"apiKey":         {"LibreChat", "no key is sent; write it as a header under headers"},
+	"obo":            {"LibreChat", "tokens are not exchanged by this version"},
+	"proxy":          {"LibreChat", "the server is reached directly"},
+	"sseReadTimeout": {"LibreChat", "event streams stay open for as long as somebody listens"},
+	"stderr":         {"LibreChat", "the last lines a program writes there are always kept"},
+	"alwaysAllow":    {"Roo Code", "approving calls is up to the client"},
+	"autoApprove":    {"Cline", "approving calls is up to the client"},
+	"watchPaths":     {"Roo Code", "programs are not restarted when files change"},
+	"trust":          {"Gemini CLI", "approving calls is up to the client"},
+	"alwaysLoad":     {"Claude Code", "which tools are loaded is up to the client"},
+	"headersHelper":  {"Claude Code", "no program is run to make headers; write them under headers"},
+	"auth":           {"Cursor", "sign-in settings are not read by this version"},
+	"envFile":        {"VS Code and Cursor", "no variable is read from it; write them under env"},
+	"dev":            {"VS Code", "programs are not restarted when files change"},
+	"gallery":        {"VS Code", "it only says where an editor found the server"},
+	"version":        {"VS Code", "it only says what an editor installed"},
+	"sandboxEnabled": {"VS Code", "the program runs without a sandbox"},
+	"sandbox":        {"VS Code", "the program runs without a sandbox"},
+	"name":           {"Cherry Studio", "the key is the name; write title for what people see"},
+	"provider":       {"Cherry Studio", "it is only shown there"},
+	"note":           {"other products", "it is only a remark"},
+}
+
+// renamed are the names that other products have for fields of ours, where
+// ignoring them would do something that nobody wants.
+var renamed = map[string]string{
+	"serverUrl": "write url", "httpUrl": "write url", "uri": "write url", "endpoint": "write url", "baseUrl": "write url",
+	"transport": "write type", "transportType": "write type",
+	"cmd": "write command", "arguments": "write args",
+	"environment": "write env", "environmentVariables": "write env",
+	"workingDirectory": "write cwd", "workdir": "write cwd",
+	"disabledTools": "write tools: {deny: […]}", "excludeTools": "write tools: {deny: […]}",
+	"includeTools": "write tools: {allow: […]}", "enabledTools": "write tools: {allow: […]}", "allowedTools": "write tools: {allow: […]}",
+	"enabled": "write disabled: true to leave the server out", "isActive": "write disabled: true to leave the server out",
+	"instructions": "write serverInstructions",
+	"token":        "write headers: {Authorization: Bearer ${TOKEN}}", "bearerToken": "write headers: {Authorization: Bearer ${TOKEN}}",
+}
+
+// foreign decides about a field that an Entry does not have. It reports all but
+// the plainly unknown ones.
+func foreign(r *document.Report) document.Unknown {
+	return func(f document.Field) bool {
+		if other, ok := ignored[f.Key]; ok {
+			r.Warn(f.Pos, fmt.Sprintf("%s is a field of %s and is ignored", f.Key, other.product), other.meaning)
+			return true
+		}
+		if fix, ok := renamed[f.Key]; ok {
+			r.Fault(f.Pos, f.Key+" is not a known setting", fix)
+			return true
+		}
+		if len(f.Key) > 0 && (f.Key[0] == '_' || f.Key[0] == '$') {
+			return true // remarks, by custom
+		}
+		return false
+	}
+}
