@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/broker"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+const (
+	ownStream  = "s"             // name of the stream that belongs to no POST
+	reconnect  = 2 * time.Second // what a client waits before it comes back for a stream
+	maxReplays = 16              // answered streams kept in one session
+)
+
+// newStream makes the stream of a POST, which can be resumed by its event ids.
+func (s *session) newStream() *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made++
+	st := newStream("p" + strconv.FormatUint(s.made, 36))
+	s.prime(st)
+	if s.ended == nil {
+		if s.posts == nil {
+			s.posts = make(map[string]*stream, 1)
+		}
+		s.posts[st.name] = st
+	}
+	return st
+}
+
+// prime begins a stream with an event that has an id and no message, so that it
+// can be resumed from its beginning. Clients of older revisions take an event for
+// a message.
+func (s *session) prime(st *stream) {
+	if s.version == exchange.V20251125 {
+		st.mu.Lock()
+		st.pushLocked(event{data: []byte{}, kind: needed, retry: reconnect})
+		st.mu.Unlock()
+	}
+}
+
+// retire keeps an answered stream for a while, for a client that lost its
+// connection before the answer, if there is room and it has an answer at all.
+func (s *session) retire(st *stream, h *Handler, answered bool) {
+	if st == nil {
+		return
+	}
+	name, size := st.name, int64(st.size())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !answered || s.ended != nil || len(s.posts) > maxReplays {
+		delete(s.posts, name)
+		return
+	}
+	if h.replay.Add(size) > int64(h.opts.Limits.Replay) {
+		h.replay.Add(-size)
+		delete(s.posts, name)
+		return
+	}
+	time.AfterFunc(h.opts.Timing.Replay, func() {
+		h.replay.Add(-size)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.posts, name)
+	})
+}
+
+// get opens or resumes a stream of a session.
+func (x *inbound) get() {
+	if x.r.Header.Get(wire.HeaderProtocolVersion) == exchange.Modern && x.r.Header.Get(wire.HeaderSession) == "" {
+		x.refuseMethod()
+		return
+	}
+	if !accepts(x.r.Header["Accept"], "text/event-stream") {
+		x.refuseAccept("text/event-stream")
+		return
+	}
+	s := x.session()
+	if s == nil {
+		return
+	}
+	defer x.sessions.release(s)
+	if err := x.streams.take(x.who.Subject); err != nil {
+		x.refuseError(err)
+		return
+	}
+	defer x.streams.give(x.who.Subject)
+	st, from, err := s.resume(x.r.Header.Get(wire.HeaderLastEventID))
+	if err != nil {
+		x.refuseError(err)
+		return
+	}
+	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
+	defer cancel(nil)
+	t := st.attach()
+	if st.name == ownStream {
+		x.listenFor(s)
+		defer x.lingerFor(s, st)
+	}
+	_ = st.serve(ctx, x.eventWriter(x.w), t, from) // whoever is gone can come back
+}
+
+// resume finds the stream and the event to go on with; an empty id means the
+// session's own stream, from here on.
+func (s *session) resume(id string) (*stream, uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return nil, 0, s.ended
+	}
+	name, number, ok := ownStream, uint64(0), true
+	if id != "" {
+		if name, number, ok = parseEventID(id); !ok {
+			return nil, 0, jackfield.Errorf(jackfield.Invalid, "the Last-Event-ID %q is none of this session's", clip(id))
+		}
+	}
+	if name == ownStream {
+		if s.own == nil {
+			s.own = newStream(ownStream)
+			s.prime(s.own)
+		}
+		if id == "" {
+			return s.own, s.own.unsent(), nil
+		}
+		return s.own, number + 1, nil
+	}
+	st := s.posts[name]
+	if st == nil {
+		return nil, 0, jackfield.Errorf(jackfield.Invalid, "the stream of the Last-Event-ID %q is not kept any more; send the request again", clip(id))
+	}
+	return st, number + 1, nil
+}
+
+// unsent is the number of the first event that nobody was sent yet.
+func (s *stream) unsent() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
+
+// listenFor has the broker tell the session what belongs to none of its requests,
+// from the first time its own stream is open until it is gone for a while.
+func (x *inbound) listenFor(s *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.linger != nil {
+		s.linger.Stop()
+		s.linger = nil
+	}
+	if s.listen != nil || s.ended != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
+	s.listen = cancel
+	h, caller := x.Handler, x.caller(s)
+	// The listening outlives this request, and the gate waits for it.
+	v, err := h.gate.enter()
+	if err != nil {
+		cancel()
+		s.listen = nil
+		return
+	}
+	go func() {
+		defer h.gate.leave(v)
+		all := broker.Filter{Tools: true, Prompts: true, Resources: true, Other: true}
+		err := h.opts.Broker.Listen(ctx, caller, all, func(broker.Filter) {}, func(ev exchange.Event) { h.tell(s, ev) })
+		if err != nil && ctx.Err() == nil {
+			h.opts.Log.Warn("a session hears no changes any more", "session", s.id, "error", err)
+		}
+	}()
+}
+
+// lingerFor stops the listening when the client does not come back in time.
+func (x *inbound) lingerFor(s *session, st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil || s.listen == nil || st.attached() || s.linger != nil {
+		return
+	}
+	s.linger = time.AfterFunc(x.opts.Timing.Linger, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.listen == nil || st.attached() {
+			return
+		}
+		s.listen()
+		s.listen, s.linger, s.own = nil, nil, nil
+	})
+}
+
+// tell passes an event to the session's own stream.
+func (h *Handler) tell(s *session, ev exchange.Event) {
+	if ev.Method == "notifications/message" && levelOf(ev.Params) < levels[s.logLevel()] {
+		return
+	}
+	s.mu.Lock()
+	own := s.own
+	s.mu.Unlock()
+	if own == nil {
+		return
+	}
+	kind := notice
+	switch ev.Method {
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed",
+		"notifications/resources/list_changed", "notifications/resources/updated":
+		kind = state
+	}
+	own.push(wire.AppendNotification(nil, ev.Method, ev.Params), kind)
+}
+
+// delete ends a session.
+func (x *inbound) delete() {
+	if x.r.Header.Get(wire.HeaderProtocolVersion) == exchange.Modern && x.r.Header.Get(wire.HeaderSession) == "" {
+		x.refuseMethod()
+		return
+	}
+	s := x.session()
+	if s == nil {
+		return
+	}
+	defer x.sessions.release(s)
+	x.sessions.end(s, jackfield.Errorf(jackfield.NotFound, "the session was ended by its client; initialize again"))
+	x.w.WriteHeader(http.StatusNoContent)
+}

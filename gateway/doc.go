@@ -1,0 +1,34 @@
+// Package gateway is the downstream MCP endpoint: an http.Handler for /mcp, all
+// servers under their final names, and /mcp/{server}, one server as it is. Both
+// serve clients of every revision on the same URL.
+//
+// # Which era
+//
+// A message whose MCP-Protocol-Version header or _meta names a protocol version
+// of the stateless kind is for the modern face (2026-07-28). Everything else is
+// for the legacy face: initialize opens a session, and all that follows names it
+// in Mcp-Session-Id (2025-03-26 to 2025-11-25). The faces turn what they read
+// into an exchange.Request, hand it to the Broker, and turn the exchange.Result
+// back; nothing behind them knows of eras.
+//
+// # The way of a request
+//
+//	guard ─▶ authenticate ─▶ read the body whole ─▶ scan once ─▶ face ─▶ Broker.Do
+//	                                                              │
+//	           JSON, when nothing came before the result ◀─ reply ┘
+//	           else an event stream, which a legacy client can resume
+//
+// Invariants, each with a test that breaks without it:
+//
+//  1. Every request gets exactly one answer, whatever its bytes are.
+//  2. A body is in memory, and bounded, before anything is decided or answered.
+//  3. What a client typed (ids, progress tokens, payloads) comes back byte for
+//     byte; results are spliced, never decoded.
+//  4. A modern client that goes away cancels its request; a legacy client that
+//     goes away does not, and finds its answer by Last-Event-ID.
+//  5. Session ids and request states are sealed and name the principal and the
+//     path they were made for; to anybody else they do not exist.
+//  6. Nothing that an upstream sends waits for a slow client: events queue, within
+//     bounds, and one goroutine of the HTTP request writes them.
+//  7. Every queue, table and stream has a bound, and Close ends them all.
+package gateway

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+
+	"github.com/jackfield-dev/jackfield"
+)
+
+// gate counts the requests that are inside, lets in no more than it may, and
+// ends them when it closes.
+type gate struct {
+	max int
+
+	mu      sync.Mutex // guards what follows
+	inside  map[*visit]struct{}
+	closed  error // why, once it is
+	drained chan struct{}
+}
+
+// visit is one request inside the gate.
+type visit struct {
+	end context.CancelCauseFunc // guarded by the gate's mu; nil: nothing to end
+}
+
+func newGate(limit int) *gate {
+	return &gate{max: limit, inside: make(map[*visit]struct{}), drained: make(chan struct{})}
+}
+
+func (g *gate) enter() (*visit, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed != nil {
+		return nil, g.closed
+	}
+	if len(g.inside) >= g.max {
+		return nil, jackfield.Errorf(jackfield.Exhausted, "the gateway has all the requests at once that it may have (%d); try again in a moment", g.max)
+	}
+	v := &visit{}
+	g.inside[v] = struct{}{}
+	return v, nil
+}
+
+func (g *gate) leave(v *visit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.inside, v)
+	if g.closed != nil && len(g.inside) == 0 {
+		close(g.drained)
+	}
+}
+
+// bind derives the context that ends with ctx and, with the reason, when the
+// gate closes.
+func (g *gate) bind(ctx context.Context, v *visit) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	g.mu.Lock()
+	v.end = cancel
+	closed := g.closed
+	g.mu.Unlock()
+	if closed != nil {
+		cancel(closed)
+	}
+	return ctx, cancel
+}
+
+// close lets nobody in any more and ends who is inside. The channel it returns
+// is closed when everybody has left.
+func (g *gate) close(reason error) <-chan struct{} {
+	g.mu.Lock()
+	var ends []context.CancelCauseFunc
+	if g.closed == nil {
+		g.closed = reason
+		for v := range g.inside {
+			if v.end != nil {
+				ends = append(ends, v.end)
+			}
+		}
+		if len(g.inside) == 0 {
+			close(g.drained)
+		}
+	}
+	g.mu.Unlock()
+	for _, end := range ends {
+		end(reason)
+	}
+	return g.drained
+}
+
+// quota counts what is open, in all and for each owner.
+type quota struct {
+	all, each int
+
+	mu    sync.Mutex // guards what follows
+	total int
+	by    map[string]int
+}
+
+func newQuota(all, each int) *quota {
+	return &quota{all: all, each: each, by: make(map[string]int)}
+}
+
+// take takes one place for owner; the caller gives it back.
+func (q *quota) take(owner string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.total >= q.all:
+		return jackfield.Errorf(jackfield.Exhausted, "the gateway has all the open streams that it may have (%d); try again later", q.all)
+	case q.by[owner] >= q.each:
+		return jackfield.Errorf(jackfield.Exhausted, "you have all the open streams that one caller may have (%d); close some", q.each)
+	}
+	q.total++
+	q.by[owner]++
+	return nil
+}
+
+func (q *quota) give(owner string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.total--
+	if q.by[owner]--; q.by[owner] == 0 {
+		delete(q.by, owner)
+	}
+}

@@ -1,0 +1,282 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/broker"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// Broker does for a caller what it may do. *broker.Broker is one.
+type Broker interface {
+	// Do answers one request. Errors that are not the server's own answer are
+	// *jackfield.Error.
+	Do(ctx context.Context, c broker.Caller, r *exchange.Request, p exchange.Peer) (exchange.Result, error)
+	// About is what initialize and server/discover tell.
+	About(ctx context.Context, c broker.Caller) (broker.About, error)
+	// Listen delivers events until ctx ends. It calls ready once, before the first
+	// event, with what it will deliver of what f asked for.
+	Listen(ctx context.Context, c broker.Caller, f broker.Filter, ready func(broker.Filter), deliver func(exchange.Event)) error
+	// Notify passes a client's notification on.
+	Notify(ctx context.Context, c broker.Caller, method string, params wire.Raw)
+	// EndSession says that a legacy session is over.
+	EndSession(id string)
+}
+
+// Options are what a Handler is made of. Only Broker must be set.
+type Options struct {
+	Broker Broker
+	// Authenticate says who is calling. An error without a code counts as
+	// AuthRequired. Nil: everybody is the principal "local".
+	Authenticate func(*http.Request) (jackfield.Principal, error)
+	// Find reports whether the path /mcp/{server} exists for p: nil, or the error
+	// that the client gets. Nil: every path does, and the Broker answers.
+	Find func(p jackfield.Principal, server string) error
+	// ParamHeaders says which arguments of a tool its schema mirrors in Mcp-Param
+	// headers, so that they can be checked. Nil: they are not checked.
+	ParamHeaders func(c broker.Caller, tool string) []ParamHeader
+	// Guard says which Host and Origin headers are let in besides loopback ones.
+	Guard Guard
+	// Path is where the handler stands; empty: /mcp.
+	Path string
+	// Key seals session ids and request states: 32 bytes, the same in every
+	// replica. Empty: a random one, known to this process only.
+	Key []byte
+	// ServerInfo is who we say we are where no server speaks for itself; nil:
+	// {"name":"jackfield","version":"0"}.
+	ServerInfo wire.Raw
+	Limits     Limits
+	Timing     Timing
+	Log        *slog.Logger // nil: nothing is logged
+}
+
+// ParamHeader is an argument of a tool that its input schema mirrors in a header
+// (2026-07-28, x-mcp-header).
+type ParamHeader struct {
+	Name string   // what follows Mcp-Param- in the header's name
+	Path []string // where the argument stands inside params.arguments
+}
+
+// Limits bound what clients can take. Zero means the default.
+type Limits struct {
+	Body            int // bytes of one request body; 4 MiB
+	Bodies          int // bytes of all request bodies in memory; 256 MiB
+	Requests        int // requests at once; 16,384
+	SessionRequests int // requests at once in one session; 512
+	Sessions        int // sessions; 50,000
+	OwnerSessions   int // sessions of one principal; 10,000
+	Streams         int // event streams that wait for changes; 20,000
+	OwnerStreams    int // the same, of one principal; 2,000
+	Replay          int // bytes kept of answered streams for clients that come back; 64 MiB
+}
+
+// Timing is how long things may take. Zero means the default.
+type Timing struct {
+	Body      time.Duration // until a request body has arrived; 30 s
+	Write     time.Duration // until a client takes what is written to it; 30 s
+	Quiet     time.Duration // without an answer until a reply becomes a stream, so that something arrives; 5 s
+	KeepAlive time.Duration // between comments on a silent stream; 15 s
+	Idle      time.Duration // until an unused session ends; 24 h
+	Linger    time.Duration // how long a session without its stream still listens; 30 s
+	Replay    time.Duration // how long an answered stream can be resumed; 2 min
+	State     time.Duration // how long a request state is good; 15 min
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{
+		{&l.Body, 4 << 20}, {&l.Bodies, 256 << 20},
+		{&l.Requests, 16384},
+		{&l.SessionRequests, 512},
+		{&l.Sessions, 50_000},
+		{&l.OwnerSessions, 10_000},
+		{&l.Streams, 20_000},
+		{&l.OwnerStreams, 2_000},
+		{&l.Replay, 64 << 20},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	return l
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&t.Body, 30 * time.Second},
+		{&t.Write, 30 * time.Second},
+		{&t.Quiet, 5 * time.Second},
+		{&t.KeepAlive, 15 * time.Second},
+		{&t.Idle, 24 * time.Hour},
+		{&t.Linger, 30 * time.Second},
+		{&t.Replay, 2 * time.Minute},
+		{&t.State, 15 * time.Minute},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	return t
+}
+
+// Handler is the MCP endpoint. Make one with New, and Close it.
+type Handler struct {
+	opts     Options
+	gate     *gate
+	streams  *quota
+	sessions *sessions
+	states   sealer
+	bodies   atomic.Int64 // bytes of request bodies in memory
+	replay   atomic.Int64 // bytes kept in answered streams
+	lastID   atomic.Int64 // of our own requests to clients
+}
+
+// New makes a Handler. It panics when o has no Broker or a Key that is neither
+// empty nor 32 bytes long.
+func New(o Options) *Handler {
+	if o.Broker == nil {
+		panic("gateway: Options without a Broker")
+	}
+	if len(o.Key) == 0 {
+		o.Key = make([]byte, 32)
+		_, _ = rand.Read(o.Key) // never fails
+	}
+	if len(o.Key) != 32 {
+		panic("gateway: Options.Key must be 32 bytes long")
+	}
+	if o.Path == "" {
+		o.Path = "/mcp"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.ServerInfo == nil {
+		o.ServerInfo = wire.Raw(`{"name":"jackfield","version":"0"}`)
+	}
+	o.Limits, o.Timing = o.Limits.withDefaults(), o.Timing.withDefaults()
+	h := &Handler{
+		opts:    o,
+		gate:    newGate(o.Limits.Requests),
+		streams: newQuota(o.Limits.Streams, o.Limits.OwnerStreams),
+		states:  newSealer(o.Key, "request state"),
+	}
+	h.sessions = newSessions(o, newSealer(o.Key, "session id"))
+	var seed [8]byte
+	_, _ = rand.Read(seed[:])
+	// Ids begin at a random point, so that an answer meant for another process
+	// finds nothing here, and stay exact in every client's number type.
+	h.lastID.Store(int64(binary.BigEndian.Uint64(seed[:]) >> 16))
+	return h
+}
+
+// Close refuses new requests, ends all sessions, streams and requests, and waits
+// until the last of them is gone or ctx ends.
+func (h *Handler) Close(ctx context.Context) error {
+	drained := h.gate.close(errClosing)
+	h.sessions.close(errClosing)
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var errClosing = jackfield.Errorf(jackfield.Unavailable, "the gateway is shutting down; try again in a moment")
+
+// inbound is one HTTP request on its way in.
+type inbound struct {
+	*Handler
+	w     http.ResponseWriter
+	r     *http.Request
+	visit *visit
+	who   jackfield.Principal
+	only  string // the server of /mcp/{server}; empty: all
+	msg   wire.Message
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &inbound{Handler: h, w: w, r: r}
+	if err := h.opts.Guard.Check(r); err != nil {
+		x.refuseError(err)
+		return
+	}
+	if allowCrossOrigin(w, r) {
+		return
+	}
+	var ok bool
+	if x.only, ok = h.route(r.URL.Path); !ok {
+		x.refuseError(jackfield.Errorf(jackfield.NotFound,
+			"there is nothing at this path; the MCP endpoints are %s and %s/{server}", h.opts.Path, h.opts.Path))
+		return
+	}
+	var err error
+	if x.who, err = h.authenticate(r); err != nil {
+		x.refuseError(err)
+		return
+	}
+	if x.only != "" && h.opts.Find != nil {
+		if err := h.opts.Find(x.who, x.only); err != nil {
+			x.refuseError(err)
+			return
+		}
+	}
+	if x.visit, err = h.gate.enter(); err != nil {
+		x.refuseError(err)
+		return
+	}
+	defer h.gate.leave(x.visit)
+	switch r.Method {
+	case http.MethodPost:
+		x.post()
+	case http.MethodGet:
+		x.get()
+	case http.MethodDelete:
+		x.delete()
+	default:
+		x.refuseMethod()
+	}
+}
+
+// route finds the server that a path names.
+func (h *Handler) route(path string) (server string, ok bool) {
+	rest, ok := strings.CutPrefix(path, h.opts.Path)
+	if !ok || rest == "" || rest == "/" {
+		return "", ok
+	}
+	server, ok = strings.CutPrefix(rest, "/")
+	return server, ok && !strings.Contains(server, "/")
+}
+
+func (h *Handler) authenticate(r *http.Request) (jackfield.Principal, error) {
+	if h.opts.Authenticate == nil {
+		return jackfield.Principal{Subject: "local"}, nil
+	}
+	p, err := h.opts.Authenticate(r)
+	if err != nil && jackfield.CodeOf(err) == jackfield.Internal {
+		err = &jackfield.Error{Code: jackfield.AuthRequired, Message: "this needs a valid bearer token", Err: err}
+	}
+	return p, err
+}
+
+func (x *inbound) refuseMethod() {
+	x.w.Header().Set("Allow", "POST, GET, DELETE")
+	x.refuse(http.StatusMethodNotAllowed, &wire.Error{
+		Code: wire.CodeInvalidRequest, Message: "this endpoint takes POST, and GET and DELETE for sessions",
+	})
+}

@@ -1,0 +1,393 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/broker"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// modern answers a message of the 2026-07-28 revision.
+func (x *inbound) modern(in *parts) {
+	switch {
+	case x.msg.Kind == wire.Response:
+		x.refuse(http.StatusBadRequest, &wire.Error{
+			Code: wire.CodeInvalidRequest, Message: "in this protocol revision clients send no responses; questions are answered by a retry",
+		})
+		return
+	case x.msg.Kind == wire.Notification:
+		x.modernNotification(in)
+		return
+	}
+	caps, e := x.envelope(in)
+	if e == nil {
+		e = x.mirrored(in)
+	}
+	if e != nil {
+		x.refuse(http.StatusBadRequest, e)
+		return
+	}
+	caller := broker.Caller{Principal: x.who, Only: x.only, Caps: caps}
+	switch x.msg.Method {
+	case "initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
+		"sampling/createMessage", "elicitation/create", "roots/list":
+		x.refuse(http.StatusNotFound, &wire.Error{
+			Code: wire.CodeMethodNotFound, Message: "there is no " + x.msg.Method + " in protocol version " + exchange.Modern,
+		})
+	case "server/discover":
+		x.discover(caller)
+	case "subscriptions/listen":
+		x.listen(in, caller)
+	default:
+		x.modernExchange(in, caller)
+	}
+}
+
+func (x *inbound) modernNotification(in *parts) {
+	if v := x.r.Header.Get(wire.HeaderProtocolVersion); v != exchange.Modern {
+		x.refuse(http.StatusBadRequest, headerMismatch("MCP-Protocol-Version", v, exchange.Modern))
+		return
+	}
+	// Closing the stream cancels here; the notification is for stdio.
+	if x.msg.Method != "notifications/cancelled" {
+		if req, _, err := in.request(x.msg.Method, exchange.Capabilities{}); err == nil {
+			x.opts.Broker.Notify(x.r.Context(), broker.Caller{Principal: x.who, Only: x.only}, x.msg.Method, notificationParams(&req.Params))
+		}
+	}
+	x.w.WriteHeader(http.StatusAccepted)
+}
+
+// notificationParams is the text of params; nil when there are none.
+func notificationParams(o *wire.Object) wire.Raw {
+	if o.IsZero() {
+		return nil
+	}
+	return o.Raw()
+}
+
+func headerMismatch(header, got, want string) *wire.Error {
+	message := "the header " + header + " is missing; the message says " + strconv.Quote(clip(want))
+	if got != "" {
+		message = "the header " + header + " says " + strconv.Quote(clip(got)) + ", the message says " + strconv.Quote(clip(want))
+	}
+	return &wire.Error{Code: wire.CodeHeaderMismatch, Message: message}
+}
+
+func invalidMeta(key, what string) *wire.Error {
+	return &wire.Error{
+		Code:    wire.CodeInvalidParams,
+		Message: "params._meta[" + strconv.Quote(key) + "] must be " + what,
+	}
+}
+
+// envelope checks what every request must carry in _meta (2026-07-28, basic) and
+// the header that repeats its version, and reads the capabilities.
+func (x *inbound) envelope(in *parts) (exchange.Capabilities, *wire.Error) {
+	var none exchange.Capabilities
+	version, ok := wire.String(in.meta.Get(exchange.MetaProtocolVersion))
+	if !ok {
+		return none, invalidMeta(exchange.MetaProtocolVersion, "a protocol version")
+	}
+	if got := x.r.Header.Get(wire.HeaderProtocolVersion); got != version {
+		return none, headerMismatch("MCP-Protocol-Version", got, version)
+	}
+	if version != exchange.Modern {
+		return none, unsupportedVersion(version)
+	}
+	raw := in.meta.Get(exchange.MetaClientCapabilities)
+	if raw == nil || raw[0] != '{' {
+		return none, invalidMeta(exchange.MetaClientCapabilities, "an object")
+	}
+	caps, err := parseCapabilities(raw)
+	if err != nil {
+		return none, invalidMeta(exchange.MetaClientCapabilities, "an object of capability objects, of at most "+size(maxCapabilities))
+	}
+	caps.AsResult = true
+	if info := in.meta.Get(exchange.MetaClientInfo); info != nil && info[0] != '{' {
+		return none, invalidMeta(exchange.MetaClientInfo, "an object")
+	}
+	if level := in.meta.Get(exchange.MetaLogLevel); level != nil {
+		if name, _ := wire.String(level); levels[name] == 0 {
+			return none, invalidMeta(exchange.MetaLogLevel, "a log level, debug to emergency")
+		}
+	}
+	return caps, nil
+}
+
+// mirrored checks the headers that repeat parts of the body, so that a proxy that
+// went by the headers and a server that goes by the body mean the same request
+// (2026-07-28, basic/transports/streamable-http, server validation).
+func (x *inbound) mirrored(in *parts) *wire.Error {
+	if got := x.r.Header.Get(wire.HeaderMethod); got != x.msg.Method {
+		return headerMismatch("Mcp-Method", got, x.msg.Method)
+	}
+	key := ""
+	switch x.msg.Method {
+	case "tools/call", "prompts/get":
+		key = "name"
+	case "resources/read":
+		key = "uri"
+	case "tasks/get", "tasks/update", "tasks/cancel":
+		key = "taskId"
+	default:
+		return nil
+	}
+	want, ok := wire.String(in.params.Get(key))
+	if !ok {
+		return &wire.Error{Code: wire.CodeInvalidParams, Message: "params." + key + " must be a string"}
+	}
+	values := x.r.Header[wire.HeaderName]
+	if len(values) != 1 {
+		return headerMismatch("Mcp-Name", "", want)
+	}
+	if got, err := wire.DecodeHeaderValue(values[0]); err != nil || got != want {
+		return headerMismatch("Mcp-Name", values[0], want)
+	}
+	return nil
+}
+
+// discover answers server/discover.
+func (x *inbound) discover(c broker.Caller) {
+	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
+	defer cancel(nil)
+	r := &reply{x: x, open: unnamed}
+	r.watch()
+	about, err := x.opts.Broker.About(ctx, c)
+	if err != nil {
+		status, e := x.fail(err, x.msg.Method, true)
+		r.finish(status, nil, e)
+		return
+	}
+	r.finish(http.StatusOK, x.discovery(about), nil)
+}
+
+// discovery is the result of server/discover.
+func (x *inbound) discovery(about broker.About) wire.Raw {
+	b := []byte(`{"resultType":"complete","supportedVersions":[`)
+	for i, v := range exchange.Versions {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wire.AppendString(b, v)
+	}
+	b = append(b, `],"capabilities":`...)
+	b = append(b, orEmpty(about.Capabilities)...)
+	if about.Instructions != "" {
+		b = append(b, `,"instructions":`...)
+		b = wire.AppendString(b, about.Instructions)
+	}
+	b = append(b, `,"ttlMs":`...)
+	b = strconv.AppendInt(b, max(0, about.TTL.Milliseconds()), 10)
+	scope := "private"
+	if about.Public {
+		scope = "public"
+	}
+	b = append(b, `,"cacheScope":"`+scope+`","_meta":{"`+metaServerInfo+`":`...)
+	b = append(b, x.serverInfo(about)...)
+	return append(b, "}}"...)
+}
+
+func (x *inbound) serverInfo(about broker.About) wire.Raw {
+	if about.ServerInfo != nil {
+		return about.ServerInfo
+	}
+	return x.opts.ServerInfo
+}
+
+func orEmpty(object wire.Raw) wire.Raw {
+	if object == nil {
+		return wire.Raw("{}")
+	}
+	return object
+}
+
+func unnamed() *stream { return newStream("") }
+
+// modernExchange has the broker answer.
+func (x *inbound) modernExchange(in *parts, c broker.Caller) {
+	peer := modernPeer{reply: &reply{x: x, open: unnamed}}
+	info, level := in.meta.Get(exchange.MetaClientInfo), in.meta.Get(exchange.MetaLogLevel)
+	answers, state := in.params.Get("inputResponses"), in.params.Get("requestState")
+	req, token, err := in.request(x.msg.Method, c.Caps)
+	if err == nil {
+		peer.token = token
+		req.Meta.ClientInfo = info
+		req.Meta.LogLevel, _ = wire.String(level)
+		peer.level = levels[req.Meta.LogLevel]
+		req.Resume, err = x.resume(answers, state)
+	}
+	if err == nil {
+		err = x.checkParamHeaders(req, c)
+	}
+	if err != nil {
+		status, e := x.fail(err, x.msg.Method, true)
+		if e.Code == wire.CodeInvalidParams {
+			status = http.StatusBadRequest
+		}
+		x.refuse(status, e)
+		return
+	}
+	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
+	defer cancel(nil)
+	peer.watch()
+	res, err := x.opts.Broker.Do(ctx, c, req, &peer)
+	status, raw, e := x.modernAnswer(res, err)
+	if err != nil && context.Cause(ctx) == errClosing {
+		_, e = x.fail(errClosing, x.msg.Method, true)
+	}
+	peer.finish(status, raw, e)
+}
+
+// resume reads a retry's answers and unwraps its state.
+func (x *inbound) resume(answers, state wire.Raw) (*exchange.Resume, error) {
+	if answers == nil && state == nil {
+		return nil, nil
+	}
+	if !asksBack(x.msg.Method) {
+		return nil, jackfield.Errorf(jackfield.Invalid, "%s takes neither inputResponses nor requestState", clip(x.msg.Method))
+	}
+	if answers != nil && answers[0] != '{' {
+		return nil, jackfield.Errorf(jackfield.Invalid, "inputResponses must be an object")
+	}
+	out := &exchange.Resume{Answers: answers}
+	if state != nil {
+		b, err := x.bindingOf(x.msg.Params)
+		if err != nil {
+			return nil, err
+		}
+		if out.State, err = x.openState(b, state); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// modernAnswer puts the end of an exchange into the modern revision's words.
+func (x *inbound) modernAnswer(res exchange.Result, err error) (int, wire.Raw, *wire.Error) {
+	if err == nil && res.Err != nil {
+		e := modernError(res.Err, res.Modern)
+		return modernStatus(e.Code), nil, e
+	}
+	var raw wire.Raw
+	switch {
+	case err != nil:
+	case res.Input != nil:
+		raw, err = x.questions(res)
+	default:
+		raw, err = modernResult(res, x.msg.Method, x.opts.ServerInfo)
+	}
+	if err != nil {
+		status, e := x.fail(err, x.msg.Method, true)
+		return status, nil, e
+	}
+	return http.StatusOK, raw, nil
+}
+
+// questions passes a server's questions on, with its state sealed.
+func (x *inbound) questions(res exchange.Result) (wire.Raw, error) {
+	if !asksBack(x.msg.Method) {
+		return nil, jackfield.Errorf(jackfield.Internal, "the server answered %s with questions, which the protocol does not allow", clip(x.msg.Method))
+	}
+	if res.Input.State == nil {
+		return res.Raw, nil
+	}
+	b, err := x.bindingOf(x.msg.Params)
+	if err != nil {
+		return nil, err
+	}
+	o, err := wire.ScanObject(res.Raw, resultKeys)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	o.Set("requestState", x.sealState(b, res.Input.State))
+	return o.Raw(), nil
+}
+
+// modernPeer is the way back of one modern exchange.
+type modernPeer struct {
+	*reply
+	token wire.Raw // the progress token as the client typed it; nil: no progress is wanted
+	level int      // of the log messages that are wanted; 0: none
+}
+
+// Notify passes on what belongs to the request. Changes of lists and resources do
+// not: they have subscriptions/listen.
+func (p *modernPeer) Notify(_ context.Context, method string, params wire.Raw) error {
+	switch method {
+	case "notifications/progress":
+		if p.token == nil {
+			return nil
+		}
+		var err error
+		if params, err = withToken(params, p.token); err != nil {
+			return err
+		}
+	case "notifications/message":
+		if p.level == 0 || levelOf(params) < p.level {
+			return nil
+		}
+	case "notifications/cancelled", "notifications/elicitation/complete",
+		"notifications/tools/list_changed", "notifications/prompts/list_changed",
+		"notifications/resources/list_changed", "notifications/resources/updated":
+		return nil
+	}
+	p.push(wire.AppendNotification(nil, method, params), notice)
+	return nil
+}
+
+// Ask fails: a modern client takes questions as a result only.
+func (p *modernPeer) Ask(context.Context, []exchange.Question) ([]exchange.Answer, error) {
+	return nil, jackfield.Errorf(jackfield.Unavailable,
+		"the server wants to ask its client something in the middle of the request, and clients of protocol version %s cannot be asked that way yet", exchange.Modern)
+}
+
+// checkParamHeaders compares the headers that repeat arguments with the arguments
+// (2026-07-28, SEP-2243).
+func (x *inbound) checkParamHeaders(req *exchange.Request, c broker.Caller) error {
+	if x.opts.ParamHeaders == nil || req.Method != "tools/call" {
+		return nil
+	}
+	tool, _ := wire.String(req.Params.Get("name"))
+	for _, p := range x.opts.ParamHeaders(c, tool) {
+		arg, err := argument(x.msg.Params, p.Path)
+		if err != nil {
+			return err
+		}
+		name := wire.HeaderParamPrefix + p.Name
+		values := x.r.Header[http.CanonicalHeaderKey(name)]
+		if _, has := wire.HeaderParam(arg); !has {
+			continue // a header without an argument says nothing that anybody relies on
+		}
+		if len(values) != 1 {
+			return headerMismatch(name, "", string(arg))
+		}
+		if !wire.HeaderParamMatches(values[0], arg) {
+			return headerMismatch(name, values[0], string(arg))
+		}
+	}
+	return nil
+}
+
+// argument finds the argument at path; nil when there is none.
+func argument(params wire.Raw, path []string) (wire.Raw, error) {
+	at := params
+	for i := -1; i < len(path); i++ {
+		key := "arguments"
+		if i >= 0 {
+			key = path[i]
+		}
+		if len(at) == 0 || at[0] != '{' {
+			return nil, nil
+		}
+		o, err := wire.ScanObject(at, []string{key})
+		if err != nil {
+			return nil, err
+		}
+		at = o.Get(key)
+	}
+	return at, nil
+}

@@ -1,0 +1,347 @@
+package gateway
+
+import (
+	"container/list"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// session is one conversation with a legacy client, from initialize to DELETE,
+// expiry or eviction.
+type session struct {
+	id    string // internal; clients hold it sealed
+	owner string // subject of the principal it belongs to
+	only  string // server path it was opened on
+	client
+
+	seat seat // guarded by the table's mu
+
+	mu sync.Mutex // guards what follows
+	life
+}
+
+// client is who the other side said it is; it does not change.
+type client struct {
+	version string // the protocol revision agreed on
+	caps    exchange.Capabilities
+	info    wire.Raw // nil when it said nothing, or too much
+}
+
+// life is what happens in a session. The session's mu guards it.
+type life struct {
+	ended  error // why, once it is over
+	level  string
+	calls  map[string]context.CancelCauseFunc // requests under way, by id as callKey has it
+	asked  map[string]chan exchange.Answer    // our requests under way, by id
+	posts  map[string]*stream                 // streams of POSTs that can be resumed, by name
+	made   uint64                             // streams so far
+	own    *stream                            // what belongs to no POST; nil until it was opened once
+	listen context.CancelFunc                 // ends the listening for own; nil: nobody listens
+	linger *time.Timer                        // ends it when nobody comes back for own
+}
+
+// seat is a session's place in the table.
+type seat struct {
+	at   *list.Element // nil once it left
+	used time.Time
+	busy int // requests and streams inside
+}
+
+// sessions is the table of the sessions that this process holds.
+type sessions struct {
+	sealer  sealer
+	replica [8]byte // random; sealed into every id
+	all     int
+	each    int
+	idle    time.Duration
+	over    func(*session) // called when a session has left the table
+
+	mu     sync.Mutex // guards what follows, and every seat
+	known  map[string]*session
+	owners map[string]int
+	order  *list.List  // least recently used at the back
+	sweep  *time.Timer // nil while there is no session
+	closed error
+}
+
+func newSessions(o Options, s sealer) *sessions {
+	t := &sessions{
+		sealer: s, all: o.Limits.Sessions, each: o.Limits.OwnerSessions, idle: o.Timing.Idle,
+		known: make(map[string]*session), owners: make(map[string]int), order: list.New(),
+	}
+	_, _ = rand.Read(t.replica[:]) // never fails
+	t.over = func(s *session) { o.Broker.EndSession(s.id) }
+	return t
+}
+
+const sessionVersion = 1
+
+// open makes a session for owner and seats it. When there is no place, the least
+// recently used session that nobody is busy with leaves.
+func (t *sessions) open(owner, only string, c client) (*session, string, error) {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	s := &session{id: hex.EncodeToString(id[:]), owner: owner, only: only, client: c}
+	plain := append([]byte{sessionVersion}, t.replica[:]...)
+	plain = append(plain, id[:]...)
+	plain = appendText(plain, owner)
+	plain = appendText(plain, only)
+
+	t.mu.Lock()
+	evicted, err := t.makeRoomLocked(owner)
+	if err == nil {
+		t.known[s.id] = s
+		t.owners[owner]++
+		s.seat = seat{at: t.order.PushFront(s), used: time.Now()}
+		if t.sweep == nil {
+			t.sweep = time.AfterFunc(t.idle, t.expire)
+		}
+	}
+	t.mu.Unlock()
+	t.finish(evicted, jackfield.Errorf(jackfield.NotFound, "the session made room for newer ones; initialize again"))
+	if err != nil {
+		return nil, "", err
+	}
+	return s, t.sealer.seal(plain), nil
+}
+
+// makeRoomLocked lets one more session in. mu is held.
+func (t *sessions) makeRoomLocked(owner string) (evicted []*session, err error) {
+	if t.closed != nil {
+		return nil, t.closed
+	}
+	mine := t.owners[owner] >= t.each
+	if !mine && len(t.known) < t.all {
+		return nil, nil
+	}
+	for e := t.order.Back(); e != nil; e = e.Prev() {
+		if s := e.Value.(*session); s.seat.busy == 0 && (!mine || s.owner == owner) {
+			t.removeLocked(s)
+			return []*session{s}, nil
+		}
+	}
+	return nil, jackfield.Errorf(jackfield.Exhausted, "there are all the sessions that there may be, and all are busy; end some and try again")
+}
+
+// removeLocked takes s out of the table. mu is held.
+func (t *sessions) removeLocked(s *session) {
+	t.order.Remove(s.seat.at)
+	s.seat.at = nil
+	delete(t.known, s.id)
+	if t.owners[s.owner]--; t.owners[s.owner] == 0 {
+		delete(t.owners, s.owner)
+	}
+}
+
+// find returns the session that the sealed id names, busy until release. To
+// anybody but its owner, and on any path but its own, it does not exist.
+func (t *sessions) find(sealed, owner, only string) (*session, error) {
+	plain, err := t.sealer.open(sealed)
+	if err != nil || len(plain) < 25 || plain[0] != sessionVersion {
+		return nil, jackfield.Errorf(jackfield.NotFound, "there is no such session; initialize again")
+	}
+	replica, id, rest := [8]byte(plain[1:9]), plain[9:25], plain[25:]
+	for _, want := range []string{owner, only} {
+		var got string
+		var ok bool
+		if got, rest, ok = cutText(rest); !ok || got != want {
+			return nil, jackfield.Errorf(jackfield.NotFound, "there is no such session; initialize again")
+		}
+	}
+	if replica != t.replica {
+		return nil, jackfield.Errorf(jackfield.NotFound,
+			"the session belongs to another process of this gateway, or to one that was restarted; initialize again (behind a load balancer, route a session always to the same process)")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.known[hex.EncodeToString(id)]
+	if s == nil {
+		return nil, jackfield.Errorf(jackfield.NotFound, "the session has ended; initialize again")
+	}
+	s.seat.busy++
+	t.touchLocked(s)
+	return s, nil
+}
+
+func (t *sessions) release(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.seat.busy--
+	t.touchLocked(s)
+}
+
+// touchLocked notes that s is in use. mu is held.
+func (t *sessions) touchLocked(s *session) {
+	if s.seat.at != nil {
+		s.seat.used = time.Now()
+		t.order.MoveToFront(s.seat.at)
+	}
+}
+
+// end ends one session.
+func (t *sessions) end(s *session, reason error) {
+	t.mu.Lock()
+	seated := s.seat.at != nil
+	if seated {
+		t.removeLocked(s)
+	}
+	t.mu.Unlock()
+	if seated {
+		t.finish([]*session{s}, reason)
+	}
+}
+
+// finish ends sessions that have left the table.
+func (t *sessions) finish(gone []*session, reason error) {
+	for _, s := range gone {
+		s.finish(reason)
+		t.over(s)
+	}
+}
+
+// expire ends the sessions that nobody used for too long, and comes again when
+// the next one may be due.
+func (t *sessions) expire() {
+	var gone []*session
+	t.mu.Lock()
+	now := time.Now()
+	next := t.idle
+	for e := t.order.Back(); e != nil; {
+		s := e.Value.(*session)
+		e = e.Prev()
+		if s.seat.busy > 0 {
+			continue // its release makes it the most recently used
+		}
+		if left := s.seat.used.Add(t.idle).Sub(now); left > 0 {
+			next = left
+			break
+		}
+		t.removeLocked(s)
+		gone = append(gone, s)
+	}
+	if len(t.known) > 0 && t.closed == nil {
+		t.sweep.Reset(next)
+	} else {
+		t.sweep = nil
+	}
+	t.mu.Unlock()
+	t.finish(gone, jackfield.Errorf(jackfield.NotFound, "the session was unused for too long; initialize again"))
+}
+
+// close ends all sessions and takes no more.
+func (t *sessions) close(reason error) {
+	t.mu.Lock()
+	t.closed = reason
+	if t.sweep != nil {
+		t.sweep.Stop()
+		t.sweep = nil
+	}
+	gone := make([]*session, 0, len(t.known))
+	for _, s := range t.known {
+		gone = append(gone, s)
+	}
+	for _, s := range gone {
+		t.removeLocked(s)
+	}
+	t.mu.Unlock()
+	t.finish(gone, reason)
+}
+
+// finish ends what is under way in the session.
+func (s *session) finish(reason error) {
+	s.mu.Lock()
+	s.ended = reason
+	calls, own, posts, listen, linger := s.calls, s.own, s.posts, s.listen, s.linger
+	s.calls, s.posts, s.own, s.listen, s.linger = nil, nil, nil, nil, nil
+	s.mu.Unlock()
+	for _, cancel := range calls {
+		cancel(reason)
+	}
+	if listen != nil {
+		listen()
+	}
+	if linger != nil {
+		linger.Stop()
+	}
+	if own != nil {
+		own.end()
+	}
+	_ = posts // those under way end with their calls, the others had ended
+}
+
+// begin notes a request under way. The context it returns ends with the request,
+// the session or the client's notifications/cancelled; that the client's
+// connection ends is not its business (2025-11-25, transports).
+func (s *session) begin(ctx context.Context, id wire.Raw, limit int) (context.Context, func(), error) {
+	key := callKey(id)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	switch _, taken := s.calls[key]; {
+	case s.ended != nil:
+		err = s.ended
+	case taken:
+		err = &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is under way already"}
+	case len(s.calls) >= limit:
+		err = jackfield.Errorf(jackfield.Exhausted, "this session has all the requests at once that it may have (%d); wait for some", limit)
+	}
+	if err != nil {
+		cancel(err)
+		return nil, nil, err
+	}
+	if s.calls == nil {
+		s.calls = make(map[string]context.CancelCauseFunc, 1)
+	}
+	s.calls[key] = cancel
+	return ctx, func() {
+		s.mu.Lock()
+		delete(s.calls, key)
+		if len(s.calls) == 0 {
+			s.calls = nil
+		}
+		s.mu.Unlock()
+		cancel(nil)
+	}, nil
+}
+
+// cancel ends a request under way, because the client wants no answer any more.
+func (s *session) cancel(id wire.Raw) {
+	s.mu.Lock()
+	cancel := s.calls[callKey(id)]
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel(errCancelled)
+	}
+}
+
+// callKey makes ids comparable: a string is the same string however it is
+// spelled, and never the same as a number.
+func callKey(id wire.Raw) string {
+	if len(id) > 0 && id[0] == '"' {
+		if s, ok := wire.String(id); ok {
+			return `"` + s
+		}
+	}
+	return string(id)
+}
+
+// logLevel is the level that the client asked for; empty: it never did.
+func (s *session) logLevel() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.level
+}
+
+func (s *session) setLogLevel(level string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.level = level
+}
