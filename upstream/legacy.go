@@ -1,0 +1,155 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// doLegacy plays the upstream half for servers that begin with initialize: what
+// they ask back arrives as requests, while the call is open.
+func (c *Conn) doLegacy(ctx context.Context, x *call, r *exchange.Request) (exchange.Result, error) {
+	if err := c.setLevel(ctx, r.Meta.LogLevel); err != nil {
+		return exchange.Result{}, err
+	}
+	params, err := withMeta(r.Params, func(meta *wire.Object) {
+		if x.progress {
+			meta.Set(exchange.MetaProgressToken, x.key)
+		}
+	})
+	if err != nil {
+		return exchange.Result{}, err
+	}
+	if params.Len() > 0 {
+		x.params = params.Raw()
+	}
+	m, err := c.roundTrip(ctx, x)
+	if err != nil {
+		return exchange.Result{}, err
+	}
+	if m.Error == nil {
+		return exchange.Result{Raw: m.Result}, nil
+	}
+	e := wire.ParseError(m.Error)
+	if e.Code == wire.CodeUnsupportedVersion || e.Code == wire.CodeHeaderMismatch {
+		return exchange.Result{}, c.wrongEra()
+	}
+	return exchange.Result{Err: e}, nil
+}
+
+// wrongEra ends a connection to a server that has changed what it speaks. The
+// next dial finds out.
+func (c *Conn) wrongEra() *failure {
+	f := &failure{
+		code: jackfield.Unavailable, stage: StageProtocol, notSent: true,
+		what: "it no longer speaks protocol " + c.Shape().Version + "; call again, and it will be asked what it does speak",
+	}
+	c.fail(f)
+	return f
+}
+
+// withMeta returns params with the protocol's own keys in _meta as set wants
+// them.
+func withMeta(params wire.Object, set func(meta *wire.Object)) (wire.Object, error) {
+	if params.IsZero() {
+		params = wire.NewObject(exchange.ParamKeys)
+	}
+	meta := wire.NewObject(exchange.MetaKeys)
+	if raw := params.Get("_meta"); raw != nil {
+		var err error
+		if meta, err = wire.ScanObject(raw, exchange.MetaKeys); err != nil {
+			return params, jackfield.Errorf(jackfield.Invalid, "params._meta cannot be read: %w", err)
+		}
+	}
+	set(&meta)
+	if !meta.IsZero() {
+		params.Set("_meta", meta.Raw())
+	}
+	return params, nil
+}
+
+// logLevel is the level of log messages that a legacy server was asked for.
+type logLevel struct {
+	mu  sync.Mutex // guards now
+	now string
+}
+
+// logLevels from the most talkative to the quietest (RFC 5424).
+var logLevels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
+
+func loudness(level string) int {
+	for i, l := range logLevels {
+		if l == level {
+			return len(logLevels) - i
+		}
+	}
+	return 0
+}
+
+// change notes that level is wanted and reports whether the server has to be
+// told. While other calls are open, a level is only ever made more talkative.
+func (l *logLevel) change(level string, othersOpen bool) (before string, tell bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = l.now
+	if level == before || othersOpen && loudness(level) < loudness(before) {
+		return before, false
+	}
+	l.now = level
+	return before, true
+}
+
+// setLevel asks a legacy server for log messages; the level holds for the whole
+// session. A server that does not log, or refuses the level, is not asked again.
+func (c *Conn) setLevel(ctx context.Context, level string) error {
+	if level == "" || !c.declares("logging") {
+		return nil
+	}
+	before, tell := c.level.change(level, c.calls.only() != nil)
+	if !tell {
+		return nil
+	}
+	x := newCall("logging/setLevel")
+	x.params = append(wire.AppendString([]byte(`{"level":`), level), '}')
+	if _, err := c.roundTrip(ctx, x); err != nil {
+		c.level.change(before, false)
+		return err
+	}
+	return nil
+}
+
+// declares reports whether the server's capabilities have a member name.
+func (c *Conn) declares(name string) bool {
+	o, err := wire.ScanObject(c.Shape().Capabilities, []string{name})
+	return err == nil && o.Get(name) != nil
+}
+
+// forgotten reports whether a legacy server's HTTP answer to x says that it does
+// not know our session (any more): 404 in every revision that has sessions, and
+// 400 with a word about it from servers that do not follow them. An answer to
+// the very request says that the server still listens.
+func forgotten(status int, text []byte, key wire.Raw) bool {
+	var answer struct {
+		ID    wire.Raw `json:"id"`
+		Error struct {
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	_ = json.Unmarshal(text, &answer) // what is no JSON-RPC has no id
+	switch {
+	case key != nil && string(answer.ID) == string(key) && !isLegacyCode(answer.Error.Code):
+		return false
+	case status == http.StatusNotFound:
+		return true
+	}
+	said := strings.ToLower(answer.Error.Message)
+	return status == http.StatusBadRequest && isLegacyCode(answer.Error.Code) &&
+		(strings.Contains(said, "session") || strings.Contains(said, "not initialized"))
+}

@@ -1,0 +1,201 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// doModern plays the upstream half for stateless servers: each request says for
+// itself what the asker can do, and questions come back as a result.
+func (c *Conn) doModern(ctx context.Context, x *call, r *exchange.Request) (exchange.Result, error) {
+	params, err := modernParams(x, r)
+	if err != nil {
+		return exchange.Result{}, err
+	}
+	x.modern = true
+	if x.name, err = nameOf(r.Method, &params); err != nil {
+		return exchange.Result{}, err
+	}
+	x.params = params.Raw()
+	if h := c.opts.ParamHeaders; h != nil {
+		x.mirror = paramHeaders(x.params, h(r.Method, x.name))
+	}
+	m, err := c.roundTrip(ctx, x)
+	if err != nil {
+		return exchange.Result{}, err
+	}
+	if m.Error != nil {
+		return c.modernError(r, wire.ParseError(m.Error))
+	}
+	return c.modernResult(r, m.Result)
+}
+
+var modernVersion = wire.Raw(`"` + exchange.Modern + `"`)
+
+// modernParams are the params of r with what every modern request carries.
+func modernParams(x *call, r *exchange.Request) (wire.Object, error) {
+	params, err := withMeta(r.Params, func(meta *wire.Object) {
+		meta.Set(exchange.MetaProtocolVersion, modernVersion)
+		meta.Set(exchange.MetaClientCapabilities, modernCaps(r.Caps))
+		info := r.Meta.ClientInfo
+		if info == nil {
+			info = clientInfo
+		}
+		meta.Set(exchange.MetaClientInfo, info)
+		if r.Meta.LogLevel != "" {
+			meta.Set(exchange.MetaLogLevel, wire.AppendString(nil, r.Meta.LogLevel))
+		}
+		if x.progress {
+			meta.Set(exchange.MetaProgressToken, x.key)
+		}
+	})
+	if err != nil || r.Resume == nil {
+		return params, err
+	}
+	if r.Resume.Answers != nil {
+		params.Set("inputResponses", r.Resume.Answers)
+	}
+	if r.Resume.State != nil {
+		params.Set("requestState", r.Resume.State)
+	}
+	return params, nil
+}
+
+// modernCaps are the capabilities that the server may count on. An asker that
+// does not take questions as a result cannot be asked, so none are promised: the
+// server may then do without, where a promise would end in an error.
+func modernCaps(caps exchange.Capabilities) wire.Raw {
+	if !caps.AsResult {
+		return wire.Raw("{}")
+	}
+	return caps.Raw()
+}
+
+// nameOf is what Mcp-Name says of a request (2026-07-28, Streamable HTTP).
+func nameOf(method string, params *wire.Object) (string, error) {
+	var key string
+	switch method {
+	case "tools/call", "prompts/get":
+		key = "name"
+	case "resources/read":
+		key = "uri"
+	case "tasks/get", "tasks/update", "tasks/cancel":
+		key = "taskId"
+	default:
+		return "", nil
+	}
+	name, ok := wire.String(params.Get(key))
+	if !ok {
+		return "", jackfield.Errorf(jackfield.Invalid, "%s: params.%s is missing or not a string", method, key)
+	}
+	return name, nil
+}
+
+// paramHeaders are the headers for the arguments that mirrors name. An argument
+// that is absent, null, or no string, integer or boolean has none.
+func paramHeaders(params wire.Raw, mirrors []ParamHeader) []pair {
+	var pairs []pair
+	for _, mirror := range mirrors {
+		at := params
+		for _, key := range append([]string{"arguments"}, mirror.Path...) {
+			o, err := wire.ScanObject(at, []string{key})
+			if err != nil {
+				at = nil
+				break
+			}
+			at = o.Get(key)
+		}
+		if value, ok := wire.HeaderParam(at); ok {
+			pairs = append(pairs, pair{wire.HeaderParamPrefix + mirror.Name, value})
+		}
+	}
+	return pairs
+}
+
+// modernError sorts out errors that are about us and not about the request.
+func (c *Conn) modernError(r *exchange.Request, e *wire.Error) (exchange.Result, error) {
+	switch {
+	case e.Code == wire.CodeUnsupportedVersion:
+		return exchange.Result{}, c.wrongEra()
+	case e.Code == wire.CodeHeaderMismatch:
+		// The headers follow the tool's schema as it was listed: it has changed.
+		c.opts.Hooks.event("notifications/tools/list_changed", nil)
+		return exchange.Result{}, &failure{
+			code: jackfield.Unavailable, notSent: true, err: e,
+			what: "it wants other headers than its list of tools said (" + snippet([]byte(e.Message)) + "); the list is fetched anew, try again",
+		}
+	case e.Code == wire.CodeMissingCapability && !r.Caps.AsResult && r.Caps.Declared != "":
+		return exchange.Result{}, cannotAsk(r.Method, e)
+	}
+	return exchange.Result{Err: e, Modern: true}, nil
+}
+
+// cannotAsk is the failure of a request that needs an answer from a person, or
+// from a program, that this revision of the protocol cannot ask.
+func cannotAsk(method string, err error) *failure {
+	return &failure{
+		code: jackfield.Unavailable, err: err,
+		what: fmt.Sprintf("it has a question before it can answer %s, and clients of protocol %s and earlier cannot be asked across protocol revisions yet; use a client that speaks %s",
+			method, exchange.LatestLegacy, exchange.Modern),
+	}
+}
+
+var resultKeys = []string{"resultType", "inputRequests", "requestState"}
+
+func (c *Conn) modernResult(r *exchange.Request, raw wire.Raw) (exchange.Result, error) {
+	res := exchange.Result{Raw: raw, Modern: true}
+	o, err := wire.ScanObject(raw, resultKeys)
+	if err != nil {
+		return exchange.Result{}, protocolFailure("its result of %s cannot be read: %w", r.Method, err)
+	}
+	if string(o.Get("resultType")) != `"input_required"` {
+		return res, nil
+	}
+	if !r.Caps.AsResult {
+		return exchange.Result{}, cannotAsk(r.Method, nil)
+	}
+	res.Input = &exchange.Input{State: o.Get("requestState")}
+	if res.Input.Questions, err = questionsIn(o.Get("inputRequests")); err != nil {
+		return exchange.Result{}, protocolFailure("its questions cannot be read: %w", err)
+	}
+	if res.Input.State == nil && len(res.Input.Questions) == 0 {
+		return exchange.Result{}, protocolFailure("it wants an answer without having asked anything")
+	}
+	return res, nil
+}
+
+// questionsIn reads inputRequests, in the server's order.
+func questionsIn(raw wire.Raw) ([]exchange.Question, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("inputRequests is not an object")
+	}
+	var questions []exchange.Question
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var q struct {
+			Method string   `json:"method"`
+			Params wire.Raw `json:"params"`
+		}
+		if err := d.Decode(&q); err != nil {
+			return nil, err
+		}
+		if len(questions) == maxQuestions {
+			return nil, fmt.Errorf("more than %d at once", maxQuestions)
+		}
+		questions = append(questions, exchange.Question{Key: fmt.Sprint(key), Method: q.Method, Params: q.Params})
+	}
+	return questions, nil
+}

@@ -1,0 +1,127 @@
+package upstream
+
+import (
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// Options say how to reach a server and what it is told about the asker. The
+// zero value of every field but Endpoint works.
+type Options struct {
+	Name     string // what messages call the server
+	Endpoint jackfield.Endpoint
+
+	// Client sends the HTTP requests. Redirects are never followed and cookies
+	// never kept, whatever it says. Nil: a transport of the connection's own.
+	Client *http.Client
+
+	// Shape is what an earlier connection learned; nil: find out. A shape that
+	// turns out wrong costs a probe, nothing else.
+	Shape *exchange.Shape
+
+	// Caps is the client capabilities object declared at initialize; empty: {}.
+	// Modern servers are told each request's own instead.
+	Caps string
+
+	// Home answers questions that belong to no call, for a connection that serves
+	// one downstream session alone; nil: they are declined.
+	Home exchange.Peer
+
+	// ParamHeaders says which arguments of a request travel in headers as well
+	// (2026-07-28, x-mcp-header); nil: none.
+	ParamHeaders func(method, name string) []ParamHeader
+
+	InitTimeout time.Duration // dial, probe and initialize together; zero: 30 s
+	Limits      Limits
+	Hooks       Hooks
+}
+
+// ParamHeader says that the argument at Path, property names from the outside
+// in, travels in the header Mcp-Param-{Name} too.
+type ParamHeader struct {
+	Name string
+	Path []string
+}
+
+// Limits bound what a server can make us hold. Zero means the default.
+type Limits struct {
+	Message   int // bytes of one message, and of one event of a stream; 16 MiB
+	Calls     int // open on one connection at a time; 1,024
+	Pages     int // of one list; 50
+	Items     int // of one list; 10,000
+	ListBytes int // of one list; 16 MiB
+}
+
+// Hooks are told what happens on a connection. Each may be nil; none may block.
+type Hooks struct {
+	// Event gets every notification that belongs to no call, and every change of
+	// a list or resource wherever it arrived.
+	Event func(exchange.Event)
+	// Shape gets what a dial learned, when it differs from Options.Shape.
+	Shape func(exchange.Shape)
+	// Declined counts the server's questions that nobody could be asked.
+	Declined func(method, why string)
+	// Ignored counts what arrived and meant nothing.
+	Ignored func(why string)
+}
+
+const (
+	defaultInitTimeout = 30 * time.Second
+	defaultCalls       = 1024
+	defaultPages       = 50
+	defaultItems       = 10_000
+	defaultListBytes   = 16 << 20
+)
+
+func (o Options) withDefaults() Options {
+	set := func(field *int, value int) {
+		if *field <= 0 {
+			*field = value
+		}
+	}
+	set(&o.Limits.Message, wire.DefaultMaxMessage)
+	set(&o.Limits.Calls, defaultCalls)
+	set(&o.Limits.Pages, defaultPages)
+	set(&o.Limits.Items, defaultItems)
+	set(&o.Limits.ListBytes, defaultListBytes)
+	if o.InitTimeout <= 0 {
+		o.InitTimeout = defaultInitTimeout
+	}
+	if o.Caps == "" {
+		o.Caps = "{}"
+	}
+	return o
+}
+
+func (h *Hooks) event(method string, params wire.Raw) {
+	if h.Event != nil {
+		h.Event(exchange.Event{Method: method, Params: params})
+	}
+}
+
+func (h *Hooks) declined(method, why string) {
+	if h.Declined != nil {
+		h.Declined(method, why)
+	}
+}
+
+func (h *Hooks) ignored(why string) {
+	if h.Ignored != nil {
+		h.Ignored(why)
+	}
+}
+
+// clientInfo is who we say we are when the asker is unknown.
+var clientInfo = func() wire.Raw {
+	version := "devel"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Path == "github.com/jackfield-dev/jackfield" && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	b := append([]byte(`{"name":"jackfield","version":`), wire.AppendString(nil, version)...)
+	return append(b, '}')
+}()
