@@ -23,7 +23,9 @@ type call struct {
 
 	peer     exchange.Peer
 	progress bool // progress was asked for
-	listens  bool // an event stream: no exchange of anybody's
+
+	listens      bool            // an event stream: no exchange of anybody's
+	acknowledged chan<- wire.Raw // takes the params of its acknowledgement
 
 	session string // the session id that came with an HTTP answer
 
@@ -161,6 +163,13 @@ func (c *Conn) notified(ctx context.Context, x *call, m wire.Message) {
 		c.opts.Hooks.event(m.Method, m.Params)
 	case m.Method == methodCancelled:
 		c.cancelled(m.Params)
+	case m.Method == methodAcknowledged && x.acknowledged != nil:
+		select {
+		case x.acknowledged <- m.Params:
+		default: // once is enough
+		}
+	case x.listens:
+		c.opts.Hooks.event(m.Method, m.Params)
 	case m.Method == methodProgress && !x.progress, x.peer == nil:
 		c.opts.Hooks.ignored("a notification that nobody waits for")
 	default:

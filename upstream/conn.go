@@ -26,6 +26,7 @@ type Conn struct {
 	calls     calls
 	questions questions
 	level     logLevel
+	ear       ear
 	crew      crew
 }
 

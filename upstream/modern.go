@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
@@ -198,4 +200,46 @@ func questionsIn(raw wire.Raw) ([]exchange.Question, error) {
 		questions = append(questions, exchange.Question{Key: fmt.Sprint(key), Method: q.Method, Params: q.Params})
 	}
 	return questions, nil
+}
+
+// listenParams are the params of subscriptions/listen (2026-07-28,
+// patterns/subscriptions).
+func listenParams(x *call, want wanted) (wire.Raw, error) {
+	filter := struct {
+		Tools     bool     `json:"toolsListChanged,omitempty"`
+		Prompts   bool     `json:"promptsListChanged,omitempty"`
+		Resources bool     `json:"resourcesListChanged,omitempty"`
+		URIs      []string `json:"resourceSubscriptions,omitempty"`
+	}{want.lists, want.lists, want.lists, slices.Sorted(maps.Keys(want.uris))}
+	raw, err := json.Marshal(map[string]any{"notifications": filter})
+	if err != nil {
+		return nil, err
+	}
+	r := exchange.Request{Method: x.method}
+	if r.Params, err = wire.ScanObject(raw, exchange.ParamKeys); err != nil {
+		return nil, err
+	}
+	params, err := modernParams(x, &r)
+	return params.Raw(), err
+}
+
+// agreedIn reads what a server agreed to tell of.
+func agreedIn(params wire.Raw) (wanted, error) {
+	var ack struct {
+		Notifications struct {
+			Tools     bool     `json:"toolsListChanged"`
+			Prompts   bool     `json:"promptsListChanged"`
+			Resources bool     `json:"resourcesListChanged"`
+			URIs      []string `json:"resourceSubscriptions"`
+		} `json:"notifications"`
+	}
+	if err := json.Unmarshal(params, &ack); err != nil {
+		return wanted{}, protocolFailure("its acknowledgement of a subscription cannot be read: %w", err)
+	}
+	n := &ack.Notifications
+	w := wanted{lists: n.Tools || n.Prompts || n.Resources, uris: map[string]bool{}}
+	for _, uri := range n.URIs[:min(len(n.URIs), maxURIs)] {
+		w.uris[uri] = true
+	}
+	return w, nil
 }
