@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 
 	"github.com/jackfield-dev/jackfield/wire"
 )
@@ -34,6 +35,9 @@ func ParseCapabilities(raw wire.Raw) (Capabilities, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
 		return Capabilities{}, nil
+	}
+	if raw[0] != '{' {
+		return Capabilities{}, errors.New("capabilities that are not an object")
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return Capabilities{}, err

@@ -1,5 +1,7 @@
 package exchange
 
+import "slices"
+
 // The protocol revisions in use, oldest first.
 const (
 	V20241105 = "2024-11-05" // HTTP+SSE
@@ -23,10 +25,5 @@ var Versions = []string{V20260728, V20251125, V20250618, V20250326, V20241105}
 
 // IsLegacy reports whether version is a revision that begins with initialize.
 func IsLegacy(version string) bool {
-	for _, v := range LegacyVersions {
-		if v == version {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(LegacyVersions, version)
 }

@@ -62,7 +62,7 @@ func (d *digester) string(i int) int {
 	end, escaped, _ := skipString(d.text, i)
 	s := d.text[i+1 : end-1]
 	if escaped {
-		s, _ = appendUnescaped(nil, s)
+		s, _ = unescape(s)
 	}
 	d.form = append(d.form, '"')
 	d.form = binary.AppendUvarint(d.form, uint64(len(s)))
@@ -121,6 +121,6 @@ func excepted(key []byte, names []string) bool {
 	if len(names) == 0 {
 		return false
 	}
-	name, _ := appendUnescaped(nil, key)
+	name, _ := unescape(key)
 	return slices.Contains(names, string(name))
 }

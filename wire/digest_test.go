@@ -98,8 +98,8 @@ func FuzzDigestObject(f *testing.F) {
 		dec := json.NewDecoder(bytes.NewReader(b))
 		dec.UseNumber()
 		var v map[string]any
-		if err := dec.Decode(&v); err != nil {
-			t.Fatal(err)
+		if dec.Decode(&v) != nil {
+			t.Fatalf("encoding/json does not read %q", b)
 		}
 		delete(v, "_meta")
 		anew, err := json.Marshal(v)

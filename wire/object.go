@@ -71,7 +71,7 @@ func ScanObject(raw Raw, keys []string) (Object, error) {
 func watched(keys []string, m member) (int, error) {
 	name := m.key
 	if m.escaped {
-		name, _ = appendUnescaped(nil, m.key)
+		name, _ = unescape(m.key)
 	} else {
 		for i, k := range keys {
 			if string(name) == k {
@@ -189,8 +189,7 @@ func (o *Object) Raw() Raw {
 func (o *Object) AppendTo(dst []byte) []byte {
 	if o.raw == nil {
 		dst = append(dst, '{')
-		dst, _ = o.appendNew(dst, false)
-		return append(dst, '}')
+		return append(o.appendNew(dst, false), '}')
 	}
 	// Edits in the order in which they stand in the text.
 	var order [maxKeys]int
@@ -235,12 +234,11 @@ func (o *Object) AppendTo(dst []byte) []byte {
 		tail--
 	}
 	dst = append(dst, o.raw[pos:tail]...)
-	dst, _ = o.appendNew(dst, left > 0)
-	return append(dst, o.raw[tail:]...)
+	return append(o.appendNew(dst, left > 0), o.raw[tail:]...)
 }
 
 // appendNew appends the members that were set and that the text does not have.
-func (o *Object) appendNew(dst []byte, comma bool) ([]byte, bool) {
+func (o *Object) appendNew(dst []byte, comma bool) []byte {
 	for i, k := range o.keys {
 		s := &o.spans[i]
 		if s.found || !s.set {
@@ -254,7 +252,7 @@ func (o *Object) appendNew(dst []byte, comma bool) ([]byte, bool) {
 		dst = append(dst, s.replace...)
 		comma = true
 	}
-	return dst, comma
+	return dst
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }

@@ -296,7 +296,7 @@ func FuzzLineReader(f *testing.F) {
 			long bool
 		}
 		var want []read
-		for _, line := range strings.Split(s, "\n") {
+		for line := range strings.SplitSeq(s, "\n") {
 			switch bare := strings.TrimSuffix(line, "\r"); {
 			case len(line) > limit:
 				want = append(want, read{"", true})

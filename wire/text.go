@@ -62,52 +62,52 @@ func String(raw Raw) (s string, ok bool) {
 	if !escaped {
 		return string(raw[1 : end-1]), true
 	}
-	b, whole := appendUnescaped(nil, raw[1:end-1])
+	b, whole := unescape(raw[1 : end-1])
 	return string(b), whole
 }
 
-// appendUnescaped decodes the inside of a JSON string that skipString accepted.
+// unescape decodes the inside of a JSON string that skipString accepted.
 // Half of a surrogate pair is written as if it were a whole character, which no
 // UTF-8 text can hold, and makes whole false.
-func appendUnescaped(dst, inside []byte) (out []byte, whole bool) {
+func unescape(inside []byte) (out []byte, whole bool) {
 	whole = true
 	for {
 		i := bytes.IndexByte(inside, '\\')
 		if i < 0 {
-			return append(dst, inside...), whole
+			return append(out, inside...), whole
 		}
-		dst = append(dst, inside[:i]...)
+		out = append(out, inside[:i]...)
 		c := inside[i+1]
 		inside = inside[i+2:]
 		switch c {
 		case 'b':
-			dst = append(dst, '\b')
+			out = append(out, '\b')
 		case 'f':
-			dst = append(dst, '\f')
+			out = append(out, '\f')
 		case 'n':
-			dst = append(dst, '\n')
+			out = append(out, '\n')
 		case 'r':
-			dst = append(dst, '\r')
+			out = append(out, '\r')
 		case 't':
-			dst = append(dst, '\t')
+			out = append(out, '\t')
 		case 'u':
 			r := hex4(inside)
 			inside = inside[4:]
 			if utf16.IsSurrogate(r) {
-				var pair rune = utf8.RuneError
+				pair := utf8.RuneError
 				if len(inside) >= 6 && inside[0] == '\\' && inside[1] == 'u' {
 					pair = utf16.DecodeRune(r, hex4(inside[2:]))
 				}
 				if pair == utf8.RuneError {
 					whole = false
-					dst = append(dst, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
+					out = append(out, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
 					continue
 				}
 				r, inside = pair, inside[6:]
 			}
-			dst = utf8.AppendRune(dst, r)
+			out = utf8.AppendRune(out, r)
 		default: // a quote, a slash or a backslash
-			dst = append(dst, c)
+			out = append(out, c)
 		}
 	}
 }

@@ -1,0 +1,44 @@
+# Everything that is done with this tree has a name here. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+FUZZTIME ?= 1m
+BENCHTIME ?= 1s
+COUNT ?= 10
+ARGS ?=
+
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/jackfield, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/jackfield ./cmd/jackfield
+
+.PHONY: run
+run: build ## build and serve on 127.0.0.1:8420, with demo servers unless ARGS="--config FILE"
+	@exec bin/jackfield serve $(ARGS)
+
+.PHONY: test
+test: ## set up and run every test: race detector, real clients and servers, conformance suite
+	@e2e/run setup
+	$(GO) test -race -shuffle=on ./...
+	e2e/run test
+
+.PHONY: check
+check: ## everything a change must pass: format, lint, tests, imports, tidiness, dead code, vulnerabilities
+	@GO='$(GO)' tools/check
+
+.PHONY: bench
+bench: ## run the benchmarks COUNT=10 times into bench.out and summarise them
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee bench.out
+	$(TOOL) benchstat bench.out
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME=1m
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' tools/fuzz
