@@ -50,7 +50,7 @@ var rooms = map[string]room{
 
 	// The only place that wires.
 	"app":           {doors: []string{"*"}, outside: true},
-	"cmd/jackfield": {doors: []string{"", "wire", "exchange", "app", "internal/api", "internal/demo"}, outside: true},
+	"cmd/jackfield": {doors: append([]string{"app", "upstream", "internal/api", "internal/demo"}, words...), outside: true},
 
 	"internal/registry":          {doors: append([]string{"internal/registry/document"}, words...), outside: true},
 	"internal/registry/document": {outside: true},
