@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
 )
 
 // The stages of a dial, as DialError names them.
@@ -59,7 +60,7 @@ func NotSent(err error) bool {
 }
 
 // ErrNoStream: the server offers no stream of events.
-var ErrNoStream = errors.New("the server offers no stream of events")
+var ErrNoStream = exchange.ErrNoStream
 
 var errClosed = errors.New("the connection was closed")
 

@@ -9,18 +9,12 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
 // Interest is which events somebody listens for.
-type Interest struct {
-	Lists bool     // changes of the lists of tools, prompts and resources
-	URIs  []string // updates of these resources
-
-	// Ready, when set, is called once, as soon as the server was told, with what it
-	// agreed to. It must not block.
-	Ready func(agreed Interest)
-}
+type Interest = exchange.Interest
 
 // Listen keeps open whatever the server sends events on: the GET stream and
 // resource subscriptions (until 2025-11-25), or subscriptions/listen
