@@ -73,10 +73,15 @@ func (h *Handler) ask(ctx context.Context, s *session, questions []exchange.Ques
 			return nil, jackfield.Errorf(jackfield.Unavailable, "the client has no stream open on which it could be asked")
 		}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, h.opts.Timing.Ask,
+		jackfield.Errorf(jackfield.Unavailable, "the client did not answer the server's question in time"))
+	defer cancel()
 	answers := make([]exchange.Answer, len(questions))
 	for i := range waits {
 		select {
 		case answers[i] = <-waits[i]:
+		case <-s.over:
+			return nil, jackfield.Errorf(jackfield.Unavailable, "the client ended its session before it answered")
 		case <-ctx.Done():
 			for _, id := range ids[i:] {
 				push(wire.AppendNotification(nil, "notifications/cancelled", wire.Raw(`{"requestId":`+id+`}`)))
@@ -123,13 +128,13 @@ type home struct {
 }
 
 // Notify passes a notification to the session's own stream.
-func (p home) Notify(_ context.Context, method string, params wire.Raw) error {
+func (p *home) Notify(_ context.Context, method string, params wire.Raw) error {
 	p.tell(p.s, exchange.Event{Method: method, Params: params})
 	return nil
 }
 
 // Ask asks on the session's own stream, if the client has it open.
-func (p home) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
+func (p *home) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
 	return p.ask(ctx, p.s, questions, func(msg []byte) bool {
 		p.s.mu.Lock()
 		own := p.s.own

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -13,7 +14,8 @@ import (
 )
 
 const (
-	ownStream  = "s"             // name of the stream that belongs to no POST
+	postStream = "p"             // names of streams begin with what they are
+	ownStream  = "g"             // this one belongs to no POST, and GET opens it
 	reconnect  = 2 * time.Second // what a client waits before it comes back for a stream
 	maxReplays = 16              // answered streams kept in one session
 )
@@ -23,7 +25,7 @@ func (s *session) newStream() *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made++
-	st := newStream("p" + strconv.FormatUint(s.made, 36))
+	st := newStream(postStream + strconv.FormatUint(s.made, 36))
 	s.prime(st)
 	if s.ended == nil {
 		if s.posts == nil {
@@ -91,6 +93,7 @@ func (x *inbound) get() {
 		return
 	}
 	defer x.streams.give(x.who.Subject)
+	x.gate.settle(x.visit)
 	st, from, err := s.resume(x.r.Header.Get(wire.HeaderLastEventID))
 	if err != nil {
 		x.refuseError(err)
@@ -99,7 +102,7 @@ func (x *inbound) get() {
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
 	t := st.attach()
-	if st.name == ownStream {
+	if strings.HasPrefix(st.name, ownStream) {
 		x.listenFor(s)
 		defer x.lingerFor(s, st)
 	}
@@ -114,27 +117,25 @@ func (s *session) resume(id string) (*stream, uint64, error) {
 	if s.ended != nil {
 		return nil, 0, s.ended
 	}
-	name, number, ok := ownStream, uint64(0), true
-	if id != "" {
-		if name, number, ok = parseEventID(id); !ok {
-			return nil, 0, jackfield.Errorf(jackfield.Invalid, "the Last-Event-ID %q is none of this session's", clip(id))
-		}
+	name, number, ok := parseEventID(id)
+	if id != "" && !ok {
+		return nil, 0, jackfield.Errorf(jackfield.Invalid, "the Last-Event-ID %q is none of this session's", clip(id))
 	}
-	if name == ownStream {
-		if s.own == nil {
-			s.own = newStream(ownStream)
-			s.prime(s.own)
+	if strings.HasPrefix(name, postStream) {
+		if st := s.posts[name]; st != nil {
+			return st, number + 1, nil
 		}
-		if id == "" {
-			return s.own, s.own.unsent(), nil
-		}
-		return s.own, number + 1, nil
-	}
-	st := s.posts[name]
-	if st == nil {
 		return nil, 0, jackfield.Errorf(jackfield.Invalid, "the stream of the Last-Event-ID %q is not kept any more; send the request again", clip(id))
 	}
-	return st, number + 1, nil
+	if s.own == nil {
+		s.made++
+		s.own = newStream(ownStream + strconv.FormatUint(s.made, 36))
+		s.prime(s.own)
+	}
+	if s.own.name == name {
+		return s.own, number + 1, nil
+	}
+	return s.own, s.own.unsent(), nil
 }
 
 // unsent is the number of the first event that nobody was sent yet.
@@ -144,8 +145,11 @@ func (s *stream) unsent() uint64 {
 	return s.sent
 }
 
+// ear is somebody who listens for a session.
+type ear struct{ stop context.CancelFunc }
+
 // listenFor has the broker tell the session what belongs to none of its requests,
-// from the first time its own stream is open until it is gone for a while.
+// from the first time its own stream is read until it was not for a while.
 func (x *inbound) listenFor(s *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,44 +157,53 @@ func (x *inbound) listenFor(s *session) {
 		s.linger.Stop()
 		s.linger = nil
 	}
-	if s.listen != nil || s.ended != nil {
+	if s.ear != nil || s.ended != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
-	s.listen = cancel
-	h, caller := x.Handler, x.caller(s)
-	// The listening outlives this request, and the gate waits for it.
-	v, err := h.gate.enter()
+	v, err := x.gate.enter() // the listening outlives this request, and Close waits for it
 	if err != nil {
-		cancel()
-		s.listen = nil
 		return
 	}
-	go func() {
-		defer h.gate.leave(v)
-		all := broker.Filter{Tools: true, Prompts: true, Resources: true, Other: true}
-		err := h.opts.Broker.Listen(ctx, caller, all, func(broker.Filter) {}, func(ev exchange.Event) { h.tell(s, ev) })
-		if err != nil && ctx.Err() == nil {
-			h.opts.Log.Warn("a session hears no changes any more", "session", s.id, "error", err)
-		}
-	}()
+	x.gate.settle(v)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
+	e := &ear{stop: cancel}
+	s.ear = e
+	go x.hear(ctx, s, e, v, x.caller(s))
+}
+
+// hear listens for s until e is stopped or there is nothing to hear.
+func (h *Handler) hear(ctx context.Context, s *session, e *ear, v *visit, c broker.Caller) {
+	defer h.gate.leave(v)
+	defer e.stop()
+	all := broker.Filter{Tools: true, Prompts: true, Resources: true, Other: true}
+	err := h.opts.Broker.Listen(ctx, c, all, func(broker.Filter) {}, func(ev exchange.Event) { h.tell(s, ev) })
+	if err != nil && ctx.Err() == nil {
+		h.opts.Log.Warn("a session hears no changes any more", "session", s.id, "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ear == e {
+		s.ear = nil // the next reader listens anew
+	}
 }
 
 // lingerFor stops the listening when the client does not come back in time.
 func (x *inbound) lingerFor(s *session, st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended != nil || s.listen == nil || st.attached() || s.linger != nil {
+	if s.own != st || st.attached() || s.linger != nil {
 		return
 	}
 	s.linger = time.AfterFunc(x.opts.Timing.Linger, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.listen == nil || st.attached() {
+		if s.own != st || st.attached() {
 			return
 		}
-		s.listen()
-		s.listen, s.linger, s.own = nil, nil, nil
+		if s.ear != nil {
+			s.ear.stop()
+		}
+		s.own, s.ear, s.linger = nil, nil, nil
 	})
 }
 

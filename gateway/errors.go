@@ -73,6 +73,9 @@ func (h *Handler) describe(err error) (jackfield.Code, *wire.Error) {
 	case errors.Is(err, wire.ErrSyntax), errors.Is(err, wire.ErrAmbiguous):
 		code = jackfield.Invalid
 		out.Code, out.Message = table[code].rpc, err.Error()
+	case errors.Is(err, context.Canceled):
+		code = jackfield.Unavailable
+		out.Code, out.Message = table[code].rpc, "the request was cancelled"
 	case code == jackfield.Unavailable:
 		out.Message = "it took too long; try again later"
 	default:

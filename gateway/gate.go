@@ -7,20 +7,22 @@ import (
 	"github.com/jackfield-dev/jackfield"
 )
 
-// gate counts the requests that are inside, lets in no more than it may, and
-// ends them when it closes.
+// gate lets requests in, no more at once than it may, and ends those inside when
+// it closes.
 type gate struct {
 	max int
 
 	mu      sync.Mutex // guards what follows
 	inside  map[*visit]struct{}
+	counted int   // of those inside, the ones that max is for
 	closed  error // why, once it is
 	drained chan struct{}
 }
 
-// visit is one request inside the gate.
+// visit is one request inside the gate. The gate's mu guards it.
 type visit struct {
-	end context.CancelCauseFunc // guarded by the gate's mu; nil: nothing to end
+	end     context.CancelCauseFunc // nil: nothing to end
+	settled bool                    // not counted any more
 }
 
 func newGate(limit int) *gate {
@@ -33,17 +35,34 @@ func (g *gate) enter() (*visit, error) {
 	if g.closed != nil {
 		return nil, g.closed
 	}
-	if len(g.inside) >= g.max {
+	if g.counted >= g.max {
 		return nil, jackfield.Errorf(jackfield.Exhausted, "the gateway has all the requests at once that it may have (%d); try again in a moment", g.max)
 	}
 	v := &visit{}
 	g.inside[v] = struct{}{}
+	g.counted++
 	return v, nil
+}
+
+// settle stops counting v: it stays, as a stream, and those have their own bound.
+func (g *gate) settle(v *visit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.settleLocked(v)
+}
+
+// settleLocked is settle. mu is held.
+func (g *gate) settleLocked(v *visit) {
+	if !v.settled {
+		v.settled = true
+		g.counted--
+	}
 }
 
 func (g *gate) leave(v *visit) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settleLocked(v)
 	delete(g.inside, v)
 	if g.closed != nil && len(g.inside) == 0 {
 		close(g.drained)

@@ -89,6 +89,7 @@ type Timing struct {
 	Linger    time.Duration // how long a session without its stream still listens; 30 s
 	Replay    time.Duration // how long an answered stream can be resumed; 2 min
 	State     time.Duration // how long a request state is good; 15 min
+	Ask       time.Duration // until a client has answered a question; 10 min
 }
 
 func (l Limits) withDefaults() Limits {
@@ -96,7 +97,8 @@ func (l Limits) withDefaults() Limits {
 		v   *int
 		def int
 	}{
-		{&l.Body, 4 << 20}, {&l.Bodies, 256 << 20},
+		{&l.Body, 4 << 20},
+		{&l.Bodies, 256 << 20},
 		{&l.Requests, 16384},
 		{&l.SessionRequests, 512},
 		{&l.Sessions, 50_000},
@@ -125,6 +127,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Linger, 30 * time.Second},
 		{&t.Replay, 2 * time.Minute},
 		{&t.State, 15 * time.Minute},
+		{&t.Ask, 10 * time.Minute},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def

@@ -103,7 +103,7 @@ func (x *inbound) initialize(in *parts) {
 	about, err := x.opts.Broker.About(ctx, broker.Caller{Principal: x.who, Only: x.only, Caps: c.caps})
 	var sealed string
 	if err == nil {
-		_, sealed, err = x.sessions.open(x.who.Subject, x.only, c)
+		sealed, err = x.sessions.open(x.who.Subject, x.only, c, func(s *session) exchange.Peer { return &home{x.Handler, s} })
 	}
 	if err != nil {
 		x.refuseError(err)
@@ -157,7 +157,7 @@ func readClient(params wire.Raw) (client, error) {
 
 // caller is who asks in the session.
 func (x *inbound) caller(s *session) broker.Caller {
-	return broker.Caller{Principal: x.who, Only: x.only, Session: s.id, Caps: s.caps, Home: home{x.Handler, s}}
+	return broker.Caller{Principal: x.who, Only: x.only, Session: s.id, Caps: s.caps, Home: s.home}
 }
 
 func (x *inbound) legacyNotification(s *session, in *parts) {
@@ -168,10 +168,7 @@ func (x *inbound) legacyNotification(s *session, in *parts) {
 			s.cancel(o.Get("requestId"))
 		}
 	default:
-		// A token in here is one that a server gave, not one of the client's own.
-		token := in.meta.Get(exchange.MetaProgressToken)
-		req, _, err := in.request(x.msg.Method, s.caps)
-		if err == nil && token == nil {
+		if req, _, err := in.request(x.msg.Method, s.caps); err == nil {
 			x.opts.Broker.Notify(x.r.Context(), x.caller(s), x.msg.Method, notificationParams(&req.Params))
 		}
 	}
@@ -214,6 +211,7 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 	}
 	defer done()
 	r.watch()
+	defer r.close()
 	res, err := x.opts.Broker.Do(ctx, x.caller(s), req, &legacyPeer{reply: r, s: s, token: token})
 	if wasCancelled(ctx) {
 		r.abandon()
@@ -269,6 +267,8 @@ func (p *legacyPeer) Notify(_ context.Context, method string, params wire.Raw) e
 		if levelOf(params) < levels[p.s.logLevel()] {
 			return nil
 		}
+	case "notifications/cancelled":
+		return nil // it names the server's request, not ours; ask tells the client
 	}
 	p.push(wire.AppendNotification(nil, method, params), notice)
 	return nil

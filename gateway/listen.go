@@ -47,10 +47,12 @@ func (x *inbound) listen(in *parts, c broker.Caller) {
 		return
 	}
 	defer x.streams.give(x.who.Subject)
+	x.gate.settle(x.visit)
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
 	l := &listener{reply: &reply{x: x, open: unnamed}}
 	l.watch()
+	defer l.close()
 	err = x.opts.Broker.Listen(ctx, c, filter, l.acknowledge, l.deliver)
 	l.mu.Lock()
 	ready := l.ready

@@ -48,8 +48,8 @@ func (x *inbound) modern(in *parts) {
 }
 
 func (x *inbound) modernNotification(in *parts) {
-	if v := x.r.Header.Get(wire.HeaderProtocolVersion); v != exchange.Modern {
-		x.refuse(http.StatusBadRequest, headerMismatch("MCP-Protocol-Version", v, exchange.Modern))
+	if e := x.sameHeader(wire.HeaderProtocolVersion, exchange.Modern); e != nil {
+		x.refuse(http.StatusBadRequest, e)
 		return
 	}
 	// Closing the stream cancels here; the notification is for stdio.
@@ -69,12 +69,25 @@ func notificationParams(o *wire.Object) wire.Raw {
 	return o.Raw()
 }
 
-func headerMismatch(header, got, want string) *wire.Error {
-	message := "the header " + header + " is missing; the message says " + strconv.Quote(clip(want))
-	if got != "" {
-		message = "the header " + header + " says " + strconv.Quote(clip(got)) + ", the message says " + strconv.Quote(clip(want))
+// sameHeader checks that the header stands once and says want.
+func (x *inbound) sameHeader(name, want string) *wire.Error {
+	if values := x.r.Header[name]; len(values) != 1 || values[0] != want {
+		return headerMismatch(name, values, want)
 	}
-	return &wire.Error{Code: wire.CodeHeaderMismatch, Message: message}
+	return nil
+}
+
+func headerMismatch(name string, values []string, want string) *wire.Error {
+	message := "the header " + name
+	switch len(values) {
+	case 0:
+		message += " is missing"
+	case 1:
+		message += " says " + strconv.Quote(clip(values[0]))
+	default:
+		message += " stands more than once"
+	}
+	return &wire.Error{Code: wire.CodeHeaderMismatch, Message: message + "; the message says " + strconv.Quote(clip(want))}
 }
 
 func invalidMeta(key, what string) *wire.Error {
@@ -92,8 +105,8 @@ func (x *inbound) envelope(in *parts) (exchange.Capabilities, *wire.Error) {
 	if !ok {
 		return none, invalidMeta(exchange.MetaProtocolVersion, "a protocol version")
 	}
-	if got := x.r.Header.Get(wire.HeaderProtocolVersion); got != version {
-		return none, headerMismatch("MCP-Protocol-Version", got, version)
+	if e := x.sameHeader(wire.HeaderProtocolVersion, version); e != nil {
+		return none, e
 	}
 	if version != exchange.Modern {
 		return none, unsupportedVersion(version)
@@ -122,8 +135,8 @@ func (x *inbound) envelope(in *parts) (exchange.Capabilities, *wire.Error) {
 // went by the headers and a server that goes by the body mean the same request
 // (2026-07-28, basic/transports/streamable-http, server validation).
 func (x *inbound) mirrored(in *parts) *wire.Error {
-	if got := x.r.Header.Get(wire.HeaderMethod); got != x.msg.Method {
-		return headerMismatch("Mcp-Method", got, x.msg.Method)
+	if e := x.sameHeader(wire.HeaderMethod, x.msg.Method); e != nil {
+		return e
 	}
 	key := ""
 	switch x.msg.Method {
@@ -141,13 +154,12 @@ func (x *inbound) mirrored(in *parts) *wire.Error {
 		return &wire.Error{Code: wire.CodeInvalidParams, Message: "params." + key + " must be a string"}
 	}
 	values := x.r.Header[wire.HeaderName]
-	if len(values) != 1 {
-		return headerMismatch("Mcp-Name", "", want)
+	if len(values) == 1 {
+		if got, err := wire.DecodeHeaderValue(values[0]); err == nil && got == want {
+			return nil
+		}
 	}
-	if got, err := wire.DecodeHeaderValue(values[0]); err != nil || got != want {
-		return headerMismatch("Mcp-Name", values[0], want)
-	}
-	return nil
+	return headerMismatch(wire.HeaderName, values, want)
 }
 
 // discover answers server/discover.
@@ -156,6 +168,7 @@ func (x *inbound) discover(c broker.Caller) {
 	defer cancel(nil)
 	r := &reply{x: x, open: unnamed}
 	r.watch()
+	defer r.close()
 	about, err := x.opts.Broker.About(ctx, c)
 	if err != nil {
 		status, e := x.fail(err, x.msg.Method, true)
@@ -234,11 +247,12 @@ func (x *inbound) modernExchange(in *parts, c broker.Caller) {
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
 	peer.watch()
+	defer peer.close()
 	res, err := x.opts.Broker.Do(ctx, c, req, &peer)
-	status, raw, e := x.modernAnswer(res, err)
-	if err != nil && context.Cause(ctx) == errClosing {
-		_, e = x.fail(errClosing, x.msg.Method, true)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
+	status, raw, e := x.modernAnswer(res, err)
 	peer.finish(status, raw, e)
 }
 
@@ -362,11 +376,8 @@ func (x *inbound) checkParamHeaders(req *exchange.Request, c broker.Caller) erro
 		if _, has := wire.HeaderParam(arg); !has {
 			continue // a header without an argument says nothing that anybody relies on
 		}
-		if len(values) != 1 {
-			return headerMismatch(name, "", string(arg))
-		}
-		if !wire.HeaderParamMatches(values[0], arg) {
-			return headerMismatch(name, values[0], string(arg))
+		if len(values) != 1 || !wire.HeaderParamMatches(values[0], arg) {
+			return headerMismatch(name, values, string(arg))
 		}
 	}
 	return nil

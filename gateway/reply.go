@@ -121,6 +121,14 @@ func (r *reply) finished() *stream {
 	return r.stream
 }
 
+// close makes sure that nobody writes the response when its request is over, even
+// when there was no answer because of a panic.
+func (r *reply) close() {
+	if s := r.finished(); s != nil {
+		r.ended(s)
+	}
+}
+
 // streamed is the stream, if the reply became one.
 func (r *reply) streamed() *stream {
 	r.mu.Lock()

@@ -99,7 +99,7 @@ func TestBadInputGetsOneClearError(t *testing.T) {
 		{"no capabilities", "POST", "/mcp", legacyCall("7", "server/discover", `{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}`), header{"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: server/discover"}, 400, -32602, "7", "clientCapabilities"},
 		{"client info that is no object", "POST", "/mcp", strings.Replace(modernBody, `"_meta":{`, `"_meta":{"io.modelcontextprotocol/clientInfo":3,`, 1), modern, 400, -32602, "7", "clientInfo"},
 		{"a modern log level that is none", "POST", "/mcp", strings.Replace(modernBody, `"_meta":{`, `"_meta":{"io.modelcontextprotocol/logLevel":"loud",`, 1), modern, 400, -32602, "7", "logLevel"},
-		{"no version header", "POST", "/mcp", modernBody, with(modern, "MCP-Protocol-Version:"), 400, -32020, "7", "MCP-Protocol-Version"},
+		{"no version header", "POST", "/mcp", modernBody, with(modern, "MCP-Protocol-Version:"), 400, -32020, "7", "Mcp-Protocol-Version is missing"},
 		{"another version header", "POST", "/mcp", modernBody, with(modern, "MCP-Protocol-Version: 2025-11-25"), 400, -32020, "7", "2025-11-25"},
 		{"a version of the future", "POST", "/mcp", strings.Replace(modernBody, "2026-07-28", "2099-01-01", 1), with(modern, "MCP-Protocol-Version: 2099-01-01"), 400, -32022, "7", "supported"},
 		{"no method header", "POST", "/mcp", modernBody, with(modern, "Mcp-Method:"), 400, -32020, "7", "Mcp-Method"},

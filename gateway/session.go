@@ -21,7 +21,10 @@ type session struct {
 	only  string // server path it was opened on
 	client
 
-	seat seat // guarded by the table's mu
+	home exchange.Peer // for what belongs to none of its requests
+
+	seat seat          // guarded by the table's mu
+	over chan struct{} // closed when it has ended
 
 	mu sync.Mutex // guards what follows
 	life
@@ -42,9 +45,9 @@ type life struct {
 	asked  map[string]chan exchange.Answer    // our requests under way, by id
 	posts  map[string]*stream                 // streams of POSTs that can be resumed, by name
 	made   uint64                             // streams so far
-	own    *stream                            // what belongs to no POST; nil until it was opened once
-	listen context.CancelFunc                 // ends the listening for own; nil: nobody listens
-	linger *time.Timer                        // ends it when nobody comes back for own
+	own    *stream                            // what belongs to no POST; nil: nobody listens to it
+	ear    *ear                               // who fills own; nil: nobody
+	linger *time.Timer                        // runs when own has no reader, and drops it
 }
 
 // seat is a session's place in the table.
@@ -85,10 +88,11 @@ const sessionVersion = 1
 
 // open makes a session for owner and seats it. When there is no place, the least
 // recently used session that nobody is busy with leaves.
-func (t *sessions) open(owner, only string, c client) (*session, string, error) {
+func (t *sessions) open(owner, only string, c client, home func(*session) exchange.Peer) (string, error) {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
-	s := &session{id: hex.EncodeToString(id[:]), owner: owner, only: only, client: c}
+	s := &session{id: hex.EncodeToString(id[:]), owner: owner, only: only, client: c, over: make(chan struct{})}
+	s.home = home(s)
 	plain := append([]byte{sessionVersion}, t.replica[:]...)
 	plain = append(plain, id[:]...)
 	plain = appendText(plain, owner)
@@ -107,9 +111,9 @@ func (t *sessions) open(owner, only string, c client) (*session, string, error) 
 	t.mu.Unlock()
 	t.finish(evicted, jackfield.Errorf(jackfield.NotFound, "the session made room for newer ones; initialize again"))
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
-	return s, t.sealer.seal(plain), nil
+	return t.sealer.seal(plain), nil
 }
 
 // makeRoomLocked lets one more session in. mu is held.
@@ -258,14 +262,15 @@ func (t *sessions) close(reason error) {
 func (s *session) finish(reason error) {
 	s.mu.Lock()
 	s.ended = reason
-	calls, own, posts, listen, linger := s.calls, s.own, s.posts, s.listen, s.linger
-	s.calls, s.posts, s.own, s.listen, s.linger = nil, nil, nil, nil, nil
+	calls, own, ear, linger := s.calls, s.own, s.ear, s.linger
+	s.calls, s.posts, s.own, s.ear, s.linger = nil, nil, nil, nil, nil
 	s.mu.Unlock()
+	close(s.over)
 	for _, cancel := range calls {
 		cancel(reason)
 	}
-	if listen != nil {
-		listen()
+	if ear != nil {
+		ear.stop()
 	}
 	if linger != nil {
 		linger.Stop()
@@ -273,7 +278,6 @@ func (s *session) finish(reason error) {
 	if own != nil {
 		own.end()
 	}
-	_ = posts // those under way end with their calls, the others had ended
 }
 
 // begin notes a request under way. The context it returns ends with the request,

@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAFullStreamLosesItsOldestNotificationsOnly(t *testing.T) {
+	s := newStream("p1")
+	s.push([]byte("question"), needed)
+	for i := range 3 * maxEvents {
+		s.push([]byte(fmt.Sprint("n", i)), notice)
+	}
+	s.push([]byte("answer"), needed)
+	evs, _, _ := s.pending(nil, 0)
+	if len(evs) != maxEvents || string(evs[0].data) != "question" || string(evs[len(evs)-1].data) != "answer" {
+		t.Errorf("%d events, %s … %s", len(evs), evs[0].data, evs[len(evs)-1].data)
+	}
+	if got, want := string(evs[1].data), fmt.Sprint("n", 3*maxEvents-maxEvents+2); got != want || s.dropped != 3*maxEvents-maxEvents+2 {
+		t.Errorf("oldest %s, want %s; %d dropped", got, want, s.dropped)
+	}
+}
+
+func TestAStreamIsBoundedInBytes(t *testing.T) {
+	s := newStream("p1")
+	big := []byte(strings.Repeat("x", maxEventBytes/4))
+	for range 10 {
+		s.push(big, notice)
+	}
+	if s.bytes > maxEventBytes {
+		t.Errorf("%d bytes", s.bytes)
+	}
+	s.push([]byte(strings.Repeat("y", 2*maxEventBytes)), needed)
+	if evs, _, _ := s.pending(nil, 0); len(evs) != 1 || evs[0].kind != needed {
+		t.Errorf("%d events left", len(evs))
+	}
+}
+
+func TestAChangeThatWaitsIsNotToldTwice(t *testing.T) {
+	s := newStream("g1")
+	for range 3 {
+		s.push([]byte("tools changed"), state)
+		s.push([]byte("prompts changed"), state)
+	}
+	if evs, _, _ := s.pending(nil, 0); len(evs) != 2 {
+		t.Errorf("%d events", len(evs))
+	}
+	s.push([]byte("tools changed"), state) // what was sent counts no more
+	if evs, _, _ := s.pending(nil, 2); len(evs) != 1 {
+		t.Errorf("%d events", len(evs))
+	}
+}
+
+func TestAnUnnamedStreamKeepsNothingThatWasSent(t *testing.T) {
+	s := newStream("")
+	s.push([]byte("a"), needed)
+	_, next, _ := s.pending(nil, 0)
+	s.push([]byte("b"), needed)
+	if evs, _, _ := s.pending(nil, next); len(evs) != 1 || string(evs[0].data) != "b" || s.bytes != 0 {
+		t.Errorf("%v, %d bytes", evs, s.bytes)
+	}
+}
+
+func TestNothingIsPushedBehindTheEnd(t *testing.T) {
+	s := newStream("")
+	s.end()
+	if s.push([]byte("a"), needed) {
+		t.Error("taken")
+	}
+}
+
+func TestEventIDsAreReadBack(t *testing.T) {
+	for _, id := range []string{"", "-", "p1", "p1-", "p1-!", "-5", "p1-zzzzzzzzzzzzzzzzzzzz"} {
+		if s, n, ok := parseEventID(id); ok {
+			t.Errorf("%q is stream %q, event %d", id, s, n)
+		}
+	}
+	if s, n, ok := parseEventID(eventID("a-b", 12345)); !ok || s != "a-b" || n != 12345 {
+		t.Error(s, n, ok)
+	}
+}
+
+// stuck is a client that takes nothing.
+type stuck struct {
+	header   http.Header
+	deadline chan time.Time
+}
+
+func (s *stuck) Header() http.Header { return s.header }
+func (s *stuck) WriteHeader(int)     {}
+func (s *stuck) Flush()              {}
+func (s *stuck) SetWriteDeadline(t time.Time) error {
+	select {
+	case s.deadline <- t:
+	default:
+	}
+	return nil
+}
+
+func (s *stuck) Write([]byte) (int, error) {
+	time.Sleep(time.Until(<-s.deadline))
+	return 0, http.ErrHandlerTimeout
+}
+
+func TestASlowClientHoldsUpNobodyButItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{}})
+		w := &stuck{header: make(http.Header), deadline: make(chan time.Time, 1)}
+		s := newStream("")
+		tap := s.attach()
+		ended := make(chan error)
+		go func() { ended <- s.serve(t.Context(), h.eventWriter(w), tap, 0) }()
+		began := time.Now()
+		for range 1000 {
+			s.push([]byte("x"), notice)
+			synctest.Wait()
+		}
+		if d := time.Since(began); d != 0 {
+			t.Errorf("pushing took %v", d)
+		}
+		if err := <-ended; err == nil || time.Since(began) != 30*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if s.attached() {
+			t.Error("still attached")
+		}
+		_ = h.Close(t.Context())
+	})
+}
+
+func TestMessagesWithLineEndsStayOneEvent(t *testing.T) {
+	h := open(t, Options{Broker: &script{}})
+	s := newStream("")
+	s.push([]byte("{\n\"a\":\r\n1}"), needed)
+	s.end()
+	w := httptest.NewRecorder()
+	if err := s.serve(t.Context(), h.eventWriter(w), s.attach(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if evs := events(t, w.Body); len(evs) != 1 || string(evs[0].Data) != "{\n\"a\":\n1}" {
+		t.Errorf("%q", data(evs))
+	}
+}
