@@ -48,6 +48,7 @@ func TestDifferentThingsHaveDifferentDigests(t *testing.T) {
 		`{}`, `{"a":{}}`, `{"a":[]}`, `{"a":""}`, `{"a":null}`, `{"a":"null"}`, `{"a":true}`, `{"a":false}`, `{"a":0}`,
 		`{"a":1}`, `{"a":1.0}`, `{"a":1e0}`, `{"a":"1"}`, `{"b":1}`, `{"":1}`, `{"a":[1,2]}`, `{"a":[2,1]}`, `{"a":[12]}`, `{"a":[[1],2]}`,
 		`{"a":[[1,2]]}`, `{"a":[],"b":[]}`, `{"a":[{"b":1}]}`, `{"a":{"b":1}}`, `{"a":9007199254740993}`, `{"a":9007199254740992}`,
+		`{"a":["a","b"]}`, `{"a":["a\"b"]}`, `{"a":["a\u0001b"]}`,
 		`{"a":"\ud800"}`, `{"a":"\ud801"}`, `{"a":"\ufffd"}`, `{"a":1,"a":2}`, `{"a":2,"a":1}`, `{"a":{"_meta":1}}`, `{"a":"x","b":"y"}`, `{"a":"x\",\"b\":\"y"}`,
 	} {
 		d := digest(t, raw, "_meta")
@@ -55,6 +56,22 @@ func TestDifferentThingsHaveDifferentDigests(t *testing.T) {
 			t.Errorf("%s and %s have the same digest", raw, other)
 		}
 		seen[d] = raw
+	}
+}
+
+func TestAMemberThatStandsTwiceCountsInItsOrder(t *testing.T) {
+	object := func(first, second string) string {
+		var b strings.Builder
+		for i := range 40 { // enough for a sort that is not stable to show
+			fmt.Fprintf(&b, `"k%d":0,`, i%20)
+		}
+		return `{` + b.String() + `"x":` + first + `,"x":` + second + `}`
+	}
+	if digest(t, object("1", "2")) == digest(t, object("2", "1")) {
+		t.Error("the order makes no difference")
+	}
+	if digest(t, `{"x":1,`+object("1", "2")[1:]) == digest(t, `{"x":2,`+object("1", "2")[1:]) {
+		t.Error("the first of three makes no difference")
 	}
 }
 

@@ -225,6 +225,13 @@ func TestSplitArrayGivesEachElementAsItIsWritten(t *testing.T) {
 			}
 		}
 	}
+	apart, err := SplitArray(Raw(`[1,2]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = append(apart[0], "overwritten"...); string(apart[1]) != "2" {
+		t.Error("appending to one element writes over the next")
+	}
 	for in, kind := range map[string]error{
 		``: ErrSyntax, `[`: ErrSyntax, `[1`: ErrSyntax, `[1,]`: ErrSyntax, `[1}`: ErrSyntax, `[1]]`: ErrSyntax, `[] x`: ErrSyntax,
 		`{}`: ErrAmbiguous, `1`: ErrAmbiguous, `{`: ErrSyntax,

@@ -27,6 +27,13 @@ func TestEditsTouchNothingElse(t *testing.T) {
 		{`{"a":1,"b":2,"c":3}`, `{}`, drop("a", "b", "c")},
 		{`{"a":1,"b":2,"c":3}`, `{"a":1,"b":2,"c":3}`, drop("z")},
 		{`{"a":1,"b":2,"c":3}`, `{"z":9}`, func(o *Object) { drop("a", "b", "c")(o); o.Set("z", Raw("9")) }},
+		{`{"c":3,"a":1,"b":2}`, `{"a":1}`, drop("b", "c")},
+		{`{"z":1,"x":0,"name":2,"c":3,"a":4}`, `{"z":5,"x":0,"c":[],"a":6}`, func(o *Object) {
+			o.Set("a", Raw("6"))
+			o.Set("c", Raw("[]"))
+			o.Delete("name")
+			o.Set("z", Raw("5"))
+		}},
 		{`{"x":1,"a":2,"y":3}`, `{"x":1,"y":3}`, drop("a")},
 		{`{"a":0,"x":1,"b":2,"y":3,"c":4}`, `{"x":1,"y":3}`, drop("a", "b", "c")},
 		{
@@ -146,6 +153,7 @@ func FuzzObject(f *testing.F) {
 		f.Add([]byte(s), uint16(i*2731))
 	}
 	f.Add([]byte(`{"a":1,"b":2,"c":3,"z":4}`), uint16(0b01_01_01_01))
+	f.Add([]byte(`{"z":1,"_meta":{},"c":3,"x":0,"a":4}`), uint16(0b10_01_01_10_00_10))
 	f.Add([]byte("{\"a\":1 ,\n\"x\":2 , \"b\":3}"), uint16(0b10_01_01))
 	f.Fuzz(func(t *testing.T, b []byte, script uint16) {
 		o, err := ScanObject(b, watch)

@@ -55,6 +55,7 @@ func TestEventReaderFollowsTheRulesOfEventStreams(t *testing.T) {
 		{"an id with NUL is ignored", "id: 1\ndata: a\n\nid: 2\x00\ndata: b\n\n", []Event{{ID: "1", Data: []byte("a")}, {ID: "1", Data: []byte("b")}}, io.EOF},
 		{"priming, empty data", "id: 7\nretry: 250\ndata:\n\n", []Event{{ID: "7", Retry: 250 * time.Millisecond, Data: []byte{}}}, io.EOF},
 		{"priming, no data", "id: 7\n\nretry: 10\n\n", []Event{{ID: "7"}, {ID: "7", Retry: 10 * time.Millisecond}}, io.EOF},
+		{"no data after data", "data: x\n\nid: 7\n\n", []Event{data("x"), {ID: "7"}}, io.EOF},
 		{"retry that is no number", "retry: 1s\nretry: -1\nretry:\nretry: 99999999999\ndata: x\n\n", []Event{data("x")}, io.EOF},
 		{"end inside an event", "data: x\n\ndata: y\n", []Event{data("x")}, io.ErrUnexpectedEOF},
 		{"end inside a line", "data: x\n\ndata: y", []Event{data("x")}, io.ErrUnexpectedEOF},

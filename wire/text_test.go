@@ -2,7 +2,9 @@ package wire
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestStringDecodesWhatEncodingJSONDecodes(t *testing.T) {
@@ -22,6 +24,19 @@ func TestStringDecodesWhatEncodingJSONDecodes(t *testing.T) {
 	} {
 		if got, ok := String(Raw(in)); ok {
 			t.Errorf("%s: decoded to %q", in, got)
+		}
+	}
+}
+
+func TestEveryByteOfAStringIsLookedAt(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			text := []byte(`"` + strings.Repeat("x", 20) + `"`)
+			text[1+at] = byte(c)
+			_, ok := String(text)
+			if want := c != '"' && c != '\\' && json.Valid(text) && utf8.Valid(text); ok != want {
+				t.Errorf("%q: %v, want %v", text, ok, want)
+			}
 		}
 	}
 }
