@@ -196,7 +196,8 @@ func (p *Pool[C]) dialedLocked(s *slot[C], conn C, err error, f Failure) {
 		p.toLocked(s, gone)
 		p.goneLocked(s)
 	case err == nil:
-		s.past = past{good: time.Now()}
+		s.usedAt = time.Now()
+		s.past = past{good: s.usedAt}
 		if !s.traits.perKey && s.version.Definition >= b.definition {
 			b.reset()
 		}

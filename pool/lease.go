@@ -1,5 +1,7 @@
 package pool
 
+import "time"
+
 // Lease is a counted hold on a connection. It is a value: copies are the same
 // hold, and releasing it twice, or long after, touches nobody else's.
 type Lease[C Conn] struct {
@@ -14,11 +16,23 @@ type hold struct {
 	next uint32 // the next free place + 1; 0: none
 }
 
-// holdLocked takes a lease on s. mu is held.
-func (p *Pool[C]) holdLocked(s *slot[C]) Lease[C] {
-	if s.listed {
-		p.idle.remove(s)
+// takeLocked takes s out of the idle list, if it is there. It reports false, and
+// leaves s, when s has been idle for too long. mu is held, s is Ready.
+func (p *Pool[C]) takeLocked(s *slot[C]) bool {
+	if !s.listed {
+		return true
 	}
+	now := time.Now()
+	if s.unusedLocked(now) >= p.limits.Idle {
+		return false
+	}
+	p.idle.remove(s)
+	s.usedAt = now
+	return true
+}
+
+// holdLocked takes a lease on s. mu is held.
+func (s *slot[C]) holdLocked() Lease[C] {
 	if s.free == 0 {
 		s.holds = append(s.holds, hold{})
 		s.free = uint32(len(s.holds)) //nolint:gosec // one for each lease under way

@@ -179,11 +179,11 @@ func (p *Pool[C]) Acquire(ctx context.Context, k Key, v jackfield.Versions) (Lea
 func (p *Pool[C]) TryAcquire(k Key, v jackfield.Versions) (Lease[C], bool) {
 	p.mu.Lock()
 	s := p.slots[k]
-	if s == nil || s.state != Ready || s.version.Older(v) || p.idledOutLocked(s) {
+	if s == nil || s.state != Ready || s.version.Older(v) || !p.takeLocked(s) {
 		p.mu.Unlock()
 		return Lease[C]{}, false
 	}
-	l := p.holdLocked(s)
+	l := s.holdLocked()
 	p.mu.Unlock()
 	if err := s.conn.Err(); err != nil {
 		p.bury(l, err)
@@ -211,9 +211,10 @@ func (p *Pool[C]) enter(ctx context.Context, k Key, v jackfield.Versions) (*slot
 			v = newest(s.version, v)
 			prior.good = s.past.good
 			p.retireLocked(s, "a newer version is asked for", nil)
-		case s.state == Ready && !p.idledOutLocked(s):
+		case s.state == Ready && p.takeLocked(s):
+			p.settleLocked(s)
 			return nil, nil
-		case s.state == Ready: // the timer for this may come late after a suspend
+		case s.state == Ready: // its timer stood still while the machine slept
 			p.retireLocked(s, reasonIdle, nil)
 		case s.state == Connecting:
 			s.waiters++
@@ -252,7 +253,7 @@ func (p *Pool[C]) wait(ctx context.Context, s *slot[C], k Key) (l Lease[C], agai
 		p.mu.Unlock()
 		return Lease[C]{}, err == nil, err
 	}
-	l = p.holdLocked(s)
+	l = s.holdLocked()
 	p.mu.Unlock()
 	if err := s.conn.Err(); err != nil {
 		p.bury(l, err)

@@ -64,7 +64,8 @@ type slot[C Conn] struct {
 	leases   int
 	holds    []hold
 	free     uint32 // the first free place of holds + 1
-	idledAt  time.Time
+	usedAt   time.Time     // when it was last taken out of the idle list, or became Ready
+	usedFor  time.Duration // from then on until it was idle again
 	timer    *time.Timer
 	timerSeq uint64
 
@@ -252,7 +253,7 @@ func (p *Pool[C]) settleLocked(s *slot[C]) {
 		case s.traits.transient:
 			p.retireLocked(s, "it served its purpose", nil)
 		default:
-			s.idledAt = time.Now()
+			s.usedFor = time.Since(s.usedAt)
 			p.idle.push(s)
 			if s.timer == nil {
 				p.wakeLocked(s, p.limits.Idle)
@@ -267,10 +268,10 @@ func (p *Pool[C]) settleLocked(s *slot[C]) {
 	}
 }
 
-// idledOutLocked reports whether nobody has used s for too long. The wall clock is
+// unusedLocked is how long nobody has used s, which is idle. The wall clock is
 // asked, because the other one stands still while a machine sleeps. mu is held.
-func (p *Pool[C]) idledOutLocked(s *slot[C]) bool {
-	return s.listed && time.Now().Round(0).Sub(s.idledAt.Round(0)) >= p.limits.Idle
+func (s *slot[C]) unusedLocked(now time.Time) time.Duration {
+	return now.Round(0).Sub(s.usedAt.Round(0)) - s.usedFor
 }
 
 // cutLocked ends s at once, for a reason. mu is held.
@@ -369,12 +370,13 @@ func (p *Pool[C]) alarm(s *slot[C], seq uint64) {
 	s.timer = nil
 	switch s.state {
 	case Ready:
-		switch {
-		case !s.listed: // in use; its next idle time begins a new wake
-		case p.idledOutLocked(s):
+		if !s.listed {
+			return // in use; its next idle time begins a new wake
+		}
+		if left := p.limits.Idle - s.unusedLocked(time.Now()); left > 0 {
+			p.wakeLocked(s, left)
+		} else {
 			p.retireLocked(s, reasonIdle, nil)
-		default:
-			p.wakeLocked(s, p.limits.Idle-time.Since(s.idledAt))
 		}
 	case Draining:
 		if s.cancel == nil {
@@ -384,11 +386,11 @@ func (p *Pool[C]) alarm(s *slot[C], seq uint64) {
 	case Failed:
 		p.forgetLocked(s)
 	case Connecting:
-		_, s.blocked = p.roomLocked(s) // things may have changed since it was looked at
-		if p.unpromiseLocked(); s.blocked != "" {
+		s.blocked = ""
+		p.fillLocked() // things may have changed since it was looked at
+		if s.queued && s.blocked != "" {
 			p.giveUpLocked(s, "there is no room for it", errNoRoom(s.key, s.blocked))
 		}
-		p.fillLocked()
 	case gone:
 	}
 }
