@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/broker"
+	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/gateway"
+	"github.com/jackfield-dev/jackfield/pool"
+	"github.com/jackfield-dev/jackfield/upstream"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// line is a connection with the key that it stands under. A probe is given its key
+// after it was opened, so what depends on the key asks for it when it is needed.
+type line struct {
+	*upstream.Conn
+	key atomic.Pointer[pool.Key]
+}
+
+// claimed is told by the board when a probe was given its key.
+func claimed(c broker.Conn, k pool.Key) {
+	if l, ok := c.(*line); ok {
+		l.key.Store(&k)
+	}
+}
+
+// dial opens a connection to a server. The pool calls it.
+func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps string) (broker.Conn, error) {
+	l := &line{}
+	l.key.Store(&k)
+	options := upstream.Options{
+		Name:        s.Name,
+		Endpoint:    s.Endpoint,
+		Client:      p.egress.For(s.ID),
+		Caps:        caps,
+		Home:        home{p.broker, l},
+		InitTimeout: s.Usage.InitTimeout,
+		Limits:      upstream.Limits{Message: int(p.config.Limits.Message)},
+		ParamHeaders: func(method, name string) []upstream.ParamHeader {
+			if method != "tools/call" {
+				return nil
+			}
+			return mapped[upstream.ParamHeader](p.catalog.ParamHeaders(s.ID, l.key.Load().Scope, name))
+		},
+		Hooks: upstream.Hooks{
+			Event: func(ev exchange.Event) { p.broker.Event(*l.key.Load(), ev) },
+			Shape: func(shape exchange.Shape) { p.catalog.Learn(s, shape) },
+			Declined: func(method, why string) {
+				p.log.Debug("declined a question of a server", "server", s.Name, "method", method, "why", why)
+			},
+			Ignored: func(why string) { p.log.Debug("ignored a message of a server", "server", s.Name, "why", why) },
+		},
+	}
+	if options.InitTimeout == 0 {
+		options.InitTimeout = p.config.Limits.Connect
+	}
+	if shape, known := p.catalog.Shape(s); known {
+		options.Shape = &shape
+	}
+	conn, err := upstream.Dial(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	l.Conn = conn
+	p.catalog.Learn(s, conn.Shape())
+	p.catalog.Connected(s, k.Scope)
+	return l, nil
+}
+
+// home is the peer of the one downstream session that a line serves, if it serves
+// one.
+type home struct {
+	broker *broker.Broker
+	line   *line
+}
+
+func (h home) peer() (exchange.Peer, error) {
+	id, ok := strings.CutPrefix(h.line.key.Load().Isolation.ID, "session:")
+	if ok {
+		if peer := h.broker.Home(id); peer != nil {
+			return peer, nil
+		}
+	}
+	return nil, errNobody
+}
+
+var errNobody = errors.New("the connection serves nobody who could be asked")
+
+// Notify passes a notification on to the session.
+func (h home) Notify(ctx context.Context, method string, params wire.Raw) error {
+	peer, err := h.peer()
+	if err != nil {
+		return err
+	}
+	return peer.Notify(ctx, method, params)
+}
+
+// Ask passes questions on to the session.
+func (h home) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
+	peer, err := h.peer()
+	if err != nil {
+		return nil, err
+	}
+	return peer.Ask(ctx, questions)
+}
+
+// classify tells the pool what a failed dial means.
+func classify(err error) pool.Failure {
+	var e *upstream.DialError
+	if !errors.As(err, &e) {
+		return pool.Failure{Stage: "dial", Temporary: true}
+	}
+	return pool.Failure{Stage: e.Stage, Temporary: e.Temporary, RetryAfter: e.RetryAfter, DialStage: e.DialStage}
+}
+
+// fetch lists what a server offers, for the catalog, over a connection that is no
+// client's own.
+func (p *parts) fetch(ctx context.Context, s jackfield.Server, owner jackfield.Scope, kinds catalog.Kinds) (catalog.Fetched, error) {
+	var got catalog.Fetched
+	lease, err := p.board.Listing(ctx, s, owner)
+	if err != nil {
+		return got, err
+	}
+	defer lease.Release()
+	conn := lease.Conn()
+	got.Shape = conn.Shape()
+	for k := range got.Lists {
+		kind := catalog.Kind(k)
+		if !kinds.Has(kind) {
+			continue
+		}
+		list, err := conn.(*line).List(ctx, kind.Method())
+		got.Lists[k] = catalog.List{
+			Items: list.Items, TTL: list.TTL, Told: got.Shape.Modern(), Public: list.Public, Cut: list.Truncated, Err: err,
+		}
+	}
+	return got, nil
+}
+
+// paramHeaders tells the gateway which arguments of a tool must stand in headers.
+func (p *parts) paramHeaders(c broker.Caller, tool string) []gateway.ParamHeader {
+	return mapped[gateway.ParamHeader](p.broker.ParamHeaders(c, tool))
+}
+
+// mapped turns the catalog's word for a header into another part's.
+func mapped[T ~struct {
+	Name string
+	Path []string
+}](in []catalog.ParamHeader) []T {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]T, len(in))
+	for i, h := range in {
+		out[i] = T(h)
+	}
+	return out
+}

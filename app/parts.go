@@ -1,0 +1,178 @@
+package app
+
+import (
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/broker"
+	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/connections"
+	"github.com/jackfield-dev/jackfield/gateway"
+	"github.com/jackfield-dev/jackfield/internal/api"
+	"github.com/jackfield-dev/jackfield/internal/authn"
+	"github.com/jackfield-dev/jackfield/internal/egress"
+	"github.com/jackfield-dev/jackfield/internal/registry"
+	"github.com/jackfield-dev/jackfield/pool"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// parts are the rooms of the house and the doors between them.
+type parts struct {
+	config   *Config // as the gateway was started; a reload changes only what the registry holds
+	version  string
+	log      *slog.Logger
+	registry registry.Registry
+	warnings atomic.Pointer[map[jackfield.ServerID][]string]
+	egress   egress.Clients
+	catalog  *catalog.Catalog
+	board    *connections.Board[broker.Conn]
+	broker   *broker.Broker
+	gateway  *gateway.Handler
+}
+
+func newParts(o Options, key []byte) (*parts, error) {
+	p := &parts{config: o.Config, version: o.Version, log: o.Log}
+	if _, err := p.registry.Apply(o.Config.Servers); err != nil {
+		return nil, err
+	}
+	p.warn(o.Problems)
+	limits := o.Config.Limits
+	p.catalog = catalog.New(catalog.Options{Fetch: p.fetch, Hooks: p.catalogHooks()})
+	p.board = connections.New(connections.Options[broker.Conn]{
+		Lookup:   p.lookup,
+		All:      func(jackfield.Scope) []jackfield.Server { return p.servers() },
+		Dial:     p.dial,
+		Shape:    p.catalog.Shape,
+		ShapeOf:  broker.Conn.Shape,
+		Claimed:  claimed,
+		Classify: classify,
+		Trace:    p.poolTrace(),
+		Limits: pool.Limits{
+			DialsProcess: limits.Dials.Total, DialsServer: limits.Dials.PerServer, DialsOwner: limits.Dials.PerOwner,
+			OpenProcess: limits.Connections.Total, OpenServer: limits.Connections.PerServer, OpenOwner: limits.Connections.PerOwner,
+			ChildrenOwner: limits.Programs.PerOwner,
+			Idle:          limits.Idle, Drain: limits.Drain,
+		},
+	})
+	p.broker = broker.New(broker.Options{
+		Servers:     p.servers,
+		Connections: p.board,
+		Catalog:     p.catalog,
+		Limits:      broker.Limits{Call: limits.Call},
+	})
+	p.gateway = gateway.New(gateway.Options{
+		Broker:       p.broker,
+		Authenticate: authn.Token(o.Config.Auth.Token),
+		Find:         p.find,
+		ParamHeaders: p.paramHeaders,
+		Guard:        gateway.Guard{PublicURL: o.Config.PublicURL},
+		Key:          key,
+		ServerInfo:   p.serverInfo(),
+		Limits:       gateway.Limits{Body: int(limits.Body), Sessions: limits.Sessions.Total, OwnerSessions: limits.Sessions.PerOwner},
+		Log:          o.Log,
+	})
+	return p, nil
+}
+
+// handler is everything that is served, behind the check of Host and Origin.
+func (p *parts) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", p.gateway)
+	mux.Handle("/mcp/", p.gateway)
+	reads := &api.Handler{
+		Servers:      p.servers,
+		Authenticate: authn.Token(p.config.Auth.Token),
+		Warnings:     func(id jackfield.ServerID) []string { return (*p.warnings.Load())[id] },
+		Connections:  p.board.Status,
+		Shape:        p.catalog.Shape,
+		Sharing:      p.sharing,
+		Listings:     p.listings,
+		Version:      p.version,
+		Log:          p.log,
+	}
+	reads.Mount(mux)
+	return gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
+}
+
+func (p *parts) close() { p.egress.CloseIdle() }
+
+func (p *parts) servers() []jackfield.Server { return p.registry.Snapshot().Servers() }
+
+func (p *parts) lookup(id jackfield.ServerID) (jackfield.Server, bool) {
+	return p.registry.Snapshot().ByID(id)
+}
+
+// find answers whether /mcp/{server} exists, in the broker's words.
+func (p *parts) find(who jackfield.Principal, server string) error {
+	return p.broker.Find(who, server)
+}
+
+// sharing says who shares a server's connections, for people.
+func (p *parts) sharing(s jackfield.Server) (jackfield.Sharing, string) {
+	shape, known := p.catalog.Shape(s)
+	return connections.Decide(s, s.Usage.RequiresOAuth, shape, known)
+}
+
+func (p *parts) serverInfo() wire.Raw {
+	b := append([]byte(`{"name":"jackfield","title":"Jackfield","version":`), wire.AppendString(nil, p.version)...)
+	return append(b, '}')
+}
+
+// listings tells what the catalog holds of a server: what everybody sees, else
+// what some owner sees.
+func (p *parts) listings(s jackfield.Server) []api.Listing {
+	status := p.catalog.Status(s)
+	if len(status.Listings) == 0 {
+		return nil
+	}
+	first := status.Listings[0]
+	out := make([]api.Listing, 0, len(first.Lists))
+	for k, l := range first.Lists {
+		one := api.Listing{Kind: catalog.Kind(k).String(), Count: l.Count, Fetched: l.Fetched, Truncated: l.Cut}
+		switch {
+		case l.Err != nil:
+			one.Error = l.Err.Error()
+		case first.Err != nil:
+			one.Error = first.Err.Error()
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// warn keeps what Load warned about, by server, to be shown with it.
+func (p *parts) warn(problems []Problem) {
+	all := map[jackfield.ServerID][]string{}
+	for _, problem := range problems {
+		if problem.Server != "" && problem.Severity == SeverityWarning {
+			id := jackfield.ServerID(problem.Server)
+			all[id] = append(all[id], problem.String())
+		}
+	}
+	p.warnings.Store(&all)
+}
+
+// apply puts definitions in force: what was removed is cut, what must be dialed
+// anew is drained, and every view learns of it.
+func (p *parts) apply(c *Config, problems []Problem) (registry.Change, error) {
+	change, err := p.registry.Apply(c.Servers)
+	if err != nil || change.Empty() {
+		return change, err
+	}
+	p.warn(problems)
+	for _, id := range change.Removed {
+		p.board.Cut(ofServer(id), jackfield.Errorf(jackfield.NotFound, "server %q was removed from the configuration", id))
+		p.egress.Forget(id)
+	}
+	for _, id := range change.Redial {
+		p.board.Reset(ofServer(id))
+	}
+	p.catalog.Keep(p.servers())
+	return change, nil
+}
+
+func ofServer(id jackfield.ServerID) func(pool.Key) bool {
+	return func(k pool.Key) bool { return k.Server == id }
+}
