@@ -125,8 +125,8 @@ func validID(raw Raw) bool {
 	if raw[0] == '"' {
 		return true
 	}
-	for i, c := range raw {
-		if !isDigit(c) && (c != '-' || i > 0) {
+	for _, c := range raw { // a number: without point and exponent, the minus is in front
+		if !isDigit(c) && c != '-' {
 			return false
 		}
 	}
