@@ -133,22 +133,15 @@ func Load(path string, o Overrides) (*Config, []Problem, error) {
 	if path == "" {
 		path, _ = o.env("JACKFIELD_CONFIG")
 	}
-	r := document.NewReport(path)
-	l := &loader{path: path, overrides: o, report: r}
-	if path != "" {
-		if src, ok := document.Load(path, r); ok {
-			l.root = document.Parse(path, src, r)
-		}
-		if l.root == nil {
-			return nil, problems(r), failed(path, problems(r))
-		}
+	l := &loader{path: path, overrides: o, report: document.NewReport(path)}
+	if path == "" {
+		return l.load(nil)
 	}
-	c := l.config()
-	found := problems(r)
-	if err := failed(path, found); err != nil {
-		return nil, found, err
+	if src, ok := document.Load(path, l.report); ok {
+		return l.load(src)
 	}
-	return c, found, nil
+	found := problems(l.report)
+	return nil, found, failed(found)
 }
 
 func problems(r *document.Report) []Problem {
@@ -164,7 +157,7 @@ func problems(r *document.Report) []Problem {
 }
 
 // failed is the error for problems that keep the gateway from starting.
-func failed(path string, found []Problem) error {
+func failed(found []Problem) error {
 	var lines []string
 	for _, p := range found {
 		if p.Severity == SeverityError {
@@ -173,9 +166,6 @@ func failed(path string, found []Problem) error {
 	}
 	if len(lines) == 0 {
 		return nil
-	}
-	if path == "" {
-		path = "the settings"
 	}
 	what := "an error"
 	if len(lines) > 1 {

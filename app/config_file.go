@@ -114,16 +114,31 @@ type loader struct {
 // setting is a text with the place that it came from.
 type setting struct {
 	text   string
+	raw    string // as it is written: what may be quoted, for a variable may hold a secret
 	at     document.Pos
 	report *document.Report
 }
 
 func (s setting) fault(message, fix string) { s.report.Fault(s.at, message, fix) }
 
-func (l *loader) config() *Config {
-	if l.root != nil {
+// load reads the text of the file; nil if there is no file.
+func (l *loader) load(src []byte) (*Config, []Problem, error) {
+	if src != nil {
+		if l.root = document.Parse(l.path, src, l.report); l.root == nil {
+			found := problems(l.report)
+			return nil, found, failed(found)
+		}
 		l.decode()
 	}
+	c := l.config()
+	found := problems(l.report)
+	if err := failed(found); err != nil {
+		return nil, found, err
+	}
+	return c, found, nil
+}
+
+func (l *loader) config() *Config {
 	c := &Config{File: l.path}
 	c.Log = l.log()
 	auth, asked := l.auth()
@@ -165,6 +180,9 @@ func (l *loader) servers() []jackfield.Server {
 	} else if other != nil {
 		l.report.Fault(other.Pos, "there are both mcpServers and servers", "write all under one of them")
 	}
+	if node == nil && len(l.report.Faults()) > 0 {
+		return nil // whoever put them elsewhere has been told
+	}
 	if node == nil {
 		l.report.Warn(document.Pos{}, "the file names no servers", "write mcpServers: and the servers under it")
 		return nil
@@ -183,10 +201,10 @@ func (l *loader) servers() []jackfield.Server {
 // the path given, with placeholders filled in.
 func (l *loader) pick(flag, flagName, variable, inFile string, path ...string) (setting, bool) {
 	if flag != "" {
-		return setting{text: flag, report: l.report.ForFile(flagName)}, true
+		return setting{text: flag, raw: flag, report: l.report.ForFile(flagName)}, true
 	}
 	if text, _ := l.overrides.env(variable); text != "" {
-		return setting{text: text, report: l.report.ForFile(variable)}, true
+		return setting{text: text, raw: text, report: l.report.ForFile(variable)}, true
 	}
 	if inFile == "" {
 		return setting{report: l.report}, false
@@ -195,7 +213,7 @@ func (l *loader) pick(flag, flagName, variable, inFile string, path ...string) (
 	for _, key := range path {
 		node = node.Get(key)
 	}
-	s := setting{text: inFile, at: node.At(), report: l.report}
+	s := setting{text: inFile, raw: inFile, at: node.At(), report: l.report}
 	return s, l.expand(&s, strings.Join(path, "."))
 }
 
@@ -215,14 +233,14 @@ func (l *loader) log() Log {
 		levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 		level, known := levels[strings.ToLower(s.text)]
 		if !known {
-			s.fault(fmt.Sprintf("there is no log level %q", s.text), "write debug, info, warn or error")
+			s.fault(fmt.Sprintf("there is no log level %q", s.raw), "write debug, info, warn or error")
 		}
 		out.Level = level
 	}
 	out.Format = "text"
 	if s, ok := l.pick(l.overrides.LogFormat, "--log-format", "JACKFIELD_LOG_FORMAT", l.file.Log.Format, "log", "format"); ok {
 		if s.text != "text" && s.text != "json" {
-			s.fault(fmt.Sprintf("there is no log format %q", s.text), "write text or json")
+			s.fault(fmt.Sprintf("there is no log format %q", s.raw), "write text or json")
 		}
 		out.Format = s.text
 	}
@@ -302,14 +320,14 @@ func (l *loader) listen(asked bool) string {
 	host, port, err := net.SplitHostPort(s.text)
 	switch {
 	case err != nil:
-		s.fault(fmt.Sprintf("%q is no address to listen on", s.text), form)
+		s.fault(fmt.Sprintf("%q is no address to listen on", s.raw), form)
 		return s.text
 	case !isPort(port):
-		s.fault(fmt.Sprintf("%q has no port from 0 to 65535", s.text), form)
+		s.fault(fmt.Sprintf("%q has no port from 0 to 65535", s.raw), form)
 		return s.text
 	}
 	if !isLoopback(host) && !asked {
-		s.fault(fmt.Sprintf("%s can be reached from other machines, and there is no auth.token", s.text),
+		s.fault(fmt.Sprintf("%s can be reached from other machines, and there is no auth.token", s.raw),
 			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, or listen on "+DefaultListen)
 	}
 	return s.text
@@ -383,6 +401,12 @@ func (l *loader) relative(path string) string {
 
 func (l *loader) limits() Limits {
 	f := l.file.Limits
+	for key, d := range map[string]document.Duration{"idle": f.Idle, "drain": f.Drain, "call": f.Call, "connect": f.Connect} {
+		n := l.root.Get("limits").Get(key)
+		if message, fix := d.LikelySeconds(n); message != "" {
+			l.report.Warn(n.Pos, "limits."+key+": "+message, fix)
+		}
+	}
 	return Limits{
 		Body: int64(f.Body), Message: int64(f.Message),
 		Sessions: Budget(f.Sessions), Dials: Budget(f.Dials), Connections: Budget(f.Connections), Programs: Budget(f.Programs),

@@ -182,11 +182,9 @@ func (d *definition) usage() jackfield.Usage {
 	}
 }
 
-// likelySeconds warns of a number without a unit that is too small to be meant
-// as milliseconds: some products count seconds.
 func (d *definition) likelySeconds(key string, v document.Duration) {
-	if n := d.node.Get(key); !n.IsNull() && n.Kind == document.Number && v > 0 && v < document.Duration(time.Second) {
-		d.report.Warn(n.Pos, fmt.Sprintf("%s: %s means %s milliseconds", key, n.Text, n.Text), fmt.Sprintf("write %ss for seconds", n.Text))
+	if message, fix := v.LikelySeconds(d.node.Get(key)); message != "" {
+		d.report.Warn(d.at(key), key+": "+message, fix)
 	}
 }
 
@@ -226,11 +224,11 @@ func (d *definition) endpoint() jackfield.Endpoint {
 		return jackfield.Endpoint{}
 	}
 	if transport == jackfield.TransportStdio {
-		d.unused("headers", "it is for servers with a url")
+		d.unused("headers", "only servers with a url have it")
 		return d.program()
 	}
 	for _, key := range []string{"args", "env", "cwd"} {
-		d.unused(key, "it is for servers with a command")
+		d.unused(key, "only servers with a command have it")
 	}
 	return jackfield.Endpoint{Transport: transport, URL: d.address(), Headers: d.headers()}
 }
@@ -385,14 +383,14 @@ func CheckURL(text string) (message, fix string) {
 		return "holds {…}, which nothing fills in here", "write the value, or ${NAME} for an environment variable"
 	}
 	scheme, _, hasScheme := strings.Cut(text, "://")
+	isHTTP := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
+	isSocket := strings.EqualFold(scheme, "ws") || strings.EqualFold(scheme, "wss")
 	u, err := url.Parse(text)
 	switch {
-	case !hasScheme:
-		return "has no http:// or https:// at its beginning", form
-	case strings.EqualFold(scheme, "ws"), strings.EqualFold(scheme, "wss"):
+	case !hasScheme || !isHTTP && !isSocket:
+		return "begins with neither http:// nor https://", form
+	case isSocket:
 		return "is of a websocket, which is no transport of the protocol", "use the server's https:// address"
-	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
-		return fmt.Sprintf("begins with %s://", clip(scheme)), "write an http:// or https:// address"
 	case err != nil:
 		return "is not well formed", form
 	case u.User != nil:

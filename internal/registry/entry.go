@@ -2,6 +2,9 @@ package registry
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/jackfield-dev/jackfield"
@@ -114,6 +117,7 @@ var renamed = map[string]string{
 // foreign decides about a field that an Entry does not have. It reports all but
 // the plainly unknown ones.
 func foreign(r *document.Report) document.Unknown {
+	ours, others := document.Keys(reflect.TypeFor[Entry]()), slices.Sorted(maps.Keys(renamed))
 	return func(f document.Field) bool {
 		if other, ok := ignored[f.Key]; ok {
 			r.Warn(f.Pos, fmt.Sprintf("%s is a field of %s and is ignored", f.Key, other.product), other.meaning)
@@ -123,9 +127,10 @@ func foreign(r *document.Report) document.Unknown {
 			r.Fault(f.Pos, f.Key+" is not a known setting", fix)
 			return true
 		}
-		if len(f.Key) > 0 && (f.Key[0] == '_' || f.Key[0] == '$') {
-			return true // remarks, by custom
+		if near := document.Nearest(f.Key, others); near != "" && document.Nearest(f.Key, ours.Names) == "" {
+			r.Fault(f.Pos, f.Key+" is not a known setting", renamed[near])
+			return true
 		}
-		return false
+		return strings.HasPrefix(f.Key, "_") || strings.HasPrefix(f.Key, "$") // remarks, by custom
 	}
 }

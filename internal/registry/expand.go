@@ -53,7 +53,13 @@ func Expand(text string, lookup func(string) (string, bool)) (string, error) {
 func fill(inside string, lookup func(string) (string, bool)) (string, error) {
 	name, fallback, hasFallback := strings.Cut(strings.TrimPrefix(inside, "env:"), ":-")
 	if !isVariable(name) {
-		return "", notVariable(inside, name)
+		if err := editors(inside); err != nil {
+			return "", err
+		}
+		return "", &ExpandError{
+			fmt.Sprintf("${%s} does not name an environment variable", clip(inside)),
+			"write ${NAME} or ${NAME:-default}, or $${ for a literal ${",
+		}
 	}
 	if strings.Contains(fallback, "${") {
 		return "", &ExpandError{
@@ -68,30 +74,36 @@ func fill(inside string, lookup func(string) (string, bool)) (string, error) {
 	case hasFallback:
 		return fallback, nil
 	}
+	if err := editors(name); err != nil {
+		return "", err
+	}
 	return "", &ExpandError{
 		fmt.Sprintf("the environment variable %s is not set", name),
 		fmt.Sprintf("set it where Jackfield is started, or write ${%s:-default}", name),
 	}
 }
 
-// notVariable explains a placeholder that is none of ours; editors have many.
-func notVariable(inside, name string) *ExpandError {
-	kind, arg, isEditor := strings.Cut(inside, ":")
-	const literal = ", or $${ for a literal ${"
-	switch {
-	case inside == "userHome":
+// editors explains the placeholders that only an editor can fill in, and is nil
+// for all others.
+func editors(inside string) error {
+	kind, arg, _ := strings.Cut(inside, ":")
+	switch kind {
+	case "userHome":
 		return &ExpandError{"${userHome} is a variable of an editor", "write ${HOME}"}
-	case strings.HasPrefix(inside, "workspaceFolder"):
-		return &ExpandError{"${workspaceFolder} is a variable of an editor, and a gateway has no workspace", "write the full path"}
-	case kind == "input" && isEditor:
+	case "workspaceFolder", "workspaceFolderBasename", "workspaceRoot":
+		return &ExpandError{fmt.Sprintf("${%s} is a variable of an editor, and a gateway has no workspace", kind), "write the full path"}
+	case "input":
 		return &ExpandError{
 			fmt.Sprintf("${input:%s} asks a person in the editor, and a gateway has nobody to ask", clip(arg)),
 			"write ${NAME} and set that environment variable where Jackfield is started",
 		}
-	case isEditor && (kind == "config" || kind == "command" || kind == "env"):
-		return &ExpandError{fmt.Sprintf("${%s} cannot be filled in outside an editor", clip(inside)), "write ${NAME} of an environment variable" + literal}
+	case "config", "command", "file", "pathSeparator", "execPath":
+		return &ExpandError{
+			fmt.Sprintf("${%s} is a variable of an editor", clip(inside)),
+			"write its value, or ${NAME} of an environment variable",
+		}
 	}
-	return &ExpandError{fmt.Sprintf("${%s} does not name an environment variable", clip(name)), "write ${NAME} or ${NAME:-default}" + literal}
+	return nil
 }
 
 // clip keeps what is quoted back to a person short.

@@ -173,5 +173,9 @@ func (k KeySet) suggest(key string) string {
 	if near := Nearest(key, k.Names); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
+	const most = 10 // for one line
+	if len(k.Names) > most {
+		return "remove it; jackfield config schema lists what there is"
+	}
 	return "known here: " + strings.Join(k.Names, ", ")
 }

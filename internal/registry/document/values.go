@@ -44,6 +44,15 @@ func (d *Duration) DecodeNode(n *Node) (message, fix string) {
 	return "", ""
 }
 
+// LikelySeconds says so when a number without a unit is too small to be meant as
+// milliseconds: some products count seconds. Both texts are empty otherwise.
+func (d Duration) LikelySeconds(n *Node) (message, fix string) {
+	if n.IsNull() || n.Kind != Number || d <= 0 || d >= Duration(time.Second) {
+		return "", ""
+	}
+	return n.Text + " means " + n.Text + " milliseconds", "write " + n.Text + "s for seconds"
+}
+
 // MaxSize is the largest Size that a file can name.
 const MaxSize = 1 << 30
 

@@ -22,18 +22,11 @@ const (
 // parseYAML reads YAML 1.2: one document of scalars, lists and maps with text
 // keys. Anchors, aliases and merge keys are resolved here; tags other than the
 // core ones are refused.
-func parseYAML(src []byte, r *Report) (n *Node) {
-	defer func() { // the parser has panicked on odd input before
-		if v := recover(); v != nil {
-			r.Fault(Pos{}, "this cannot be read as YAML", "check the quotes and the indentation")
-			n = nil
-		}
-	}()
-	tokens := lexer.Tokenize(string(src))
-	if !bounded(tokens, r) {
+func parseYAML(src []byte, r *Report) *Node {
+	file, err := syntaxTree(src, r)
+	if len(r.Faults()) > 0 {
 		return nil
 	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		at, message := syntaxError(err)
 		r.Fault(at, "this is not YAML: "+message, yamlHint(src, at, message))
@@ -57,6 +50,21 @@ func parseYAML(src []byte, r *Report) (n *Node) {
 		return nil
 	}
 	return root
+}
+
+// syntaxTree calls the parser. A panic of its on odd input is an error: it must
+// not end a gateway that only wanted to reload its file.
+func syntaxTree(src []byte, r *Report) (file *ast.File, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("panic") // syntaxError has words for it
+		}
+	}()
+	tokens := lexer.Tokenize(string(src))
+	if !bounded(tokens, r) {
+		return nil, nil
+	}
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
 
 // bounded refuses what would keep the parser busy for long.
