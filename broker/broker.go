@@ -2,10 +2,14 @@ package broker
 
 import (
 	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/connections"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/pool"
 	"github.com/jackfield-dev/jackfield/wire"
@@ -26,45 +30,31 @@ type Caller struct {
 	Home exchange.Peer
 }
 
-// Filter says which events are wanted.
-type Filter struct {
-	Tools, Prompts, Resources bool     // changes of these lists
-	URIs                      []string // updates of these resources, under the caller's URIs
-	Other                     bool     // everything else that belongs to no exchange: log lines, a vendor's
-}
-
-// About is what a client is told before it asks for anything.
-type About struct {
-	Capabilities wire.Raw // an object
-	ServerInfo   wire.Raw // the one server's own; nil: the gateway speaks for itself
-	Instructions string
-	TTL          time.Duration // how long this may be remembered
-	Public       bool          // it is the same for everybody
-}
-
-// Want is the connection that a call asks for.
-type Want struct {
-	Server  jackfield.Server
-	Owner   jackfield.Scope // the caller's own scope
-	Session string          // the caller's downstream session; empty: it has none
-	Caps    string          // the client capabilities that the caller declared
-}
-
 // Conn is a connection to one server, as the broker uses it.
 type Conn interface {
 	pool.Conn
 	// Do sends a request and returns the server's answer. It fails with an error
-	// when the server could not be asked or did not answer.
+	// when the server could not be asked or did not answer; one with a method
+	// NotSent that says true proves that it never was.
 	Do(ctx context.Context, r *exchange.Request, p exchange.Peer) (exchange.Result, error)
 	// Notify passes a client's notification on.
 	Notify(ctx context.Context, method string, params wire.Raw) error
+	// Listen keeps open what the server tells of in outside of any exchange, until
+	// ctx ends or it is lost. An error in whose chain exchange.ErrNoStream is says
+	// that there is no such thing.
+	Listen(ctx context.Context, in exchange.Interest) error
 	// Shape is what is known of the server.
 	Shape() exchange.Shape
 }
 
 // Connections are where leases come from; *connections.Board[Conn] is one.
 type Connections interface {
-	Acquire(ctx context.Context, w Want) (pool.Lease[Conn], error)
+	// Acquire gives a lease on the connection that a caller may use.
+	Acquire(ctx context.Context, w connections.Want) (pool.Lease[Conn], error)
+	// Loaded gives a lease on each connection that is open for a caller now.
+	Loaded(owner jackfield.Scope, session string) iter.Seq[pool.Lease[Conn]]
+	// Drain takes connections out of use.
+	Drain(match func(pool.Key) bool)
 }
 
 // Options make a Broker. Servers, Connections and Catalog must be set.
@@ -76,48 +66,90 @@ type Options struct {
 	Catalog     *catalog.Catalog
 	// Access says whether a principal may see and use a server; nil: everybody all.
 	Access func(jackfield.Principal, jackfield.Server) jackfield.Access
+	Limits Limits
+}
+
+// Limits bound how long and how much. Zero means the default.
+type Limits struct {
+	Call      time.Duration // a call without an answer or progress, where the definition does not say; 60 s
+	Total     time.Duration // a call, whatever its progress; 10 min
+	Links     int           // resource links remembered of one principal; 256
+	Linked    int           // principals whose resource links are remembered; 1,024
+	Listeners int           // clients that listen for changes, and sessions with subscriptions; 100,000
 }
 
 // Broker does for callers what they may do. All methods may be called
 // concurrently.
 type Broker struct {
-	o Options
+	o        Options
+	links    links
+	sessions sync.Map // of *session, by id
+	unwatch  func()
+
+	viewing sync.Mutex // held while views are made for a new snapshot
+	views   atomic.Pointer[views]
+
+	listening atomic.Int64 // listeners in the hub
+	hub       hub
 }
 
-// New makes a Broker.
-func New(o Options) *Broker { return &Broker{o: o} }
-
-// Do answers one request. Lists come from the catalog; everything else goes to
-// the one server that it is for. r is as it was when Do returns. Errors are
-// *jackfield.Error; the server's own error is Result.Err.
-func (b *Broker) Do(ctx context.Context, c Caller, r *exchange.Request, p exchange.Peer) (exchange.Result, error) {
-	return exchange.Result{}, jackfield.Errorf(jackfield.Internal, "%s cannot be answered", r.Method)
+// New makes a Broker. It panics when one of the required options is missing.
+func New(o Options) *Broker {
+	if o.Servers == nil || o.Connections == nil || o.Catalog == nil {
+		panic("broker: Options.Servers, Connections or Catalog is missing")
+	}
+	o.Limits = o.Limits.withDefaults()
+	b := &Broker{
+		o:     o,
+		links: links{perPrincipal: o.Limits.Links, principals: o.Limits.Linked},
+		hub: hub{
+			listeners: map[*listener]struct{}{},
+			bySession: map[string]map[*listener]struct{}{},
+			byOwner:   map[jackfield.Scope]map[*listener]struct{}{},
+			lines:     map[pool.Key]*line{},
+		},
+	}
+	b.unwatch = o.Catalog.Watch(b.changed)
+	return b
 }
 
-// About tells what initialize and server/discover tell.
-func (b *Broker) About(ctx context.Context, c Caller) (About, error) {
-	return About{Capabilities: wire.Raw("{}")}, nil
+// Close ends every stream that is open for listeners and waits for that, until ctx
+// ends at the latest. Calls go on.
+func (b *Broker) Close(ctx context.Context) error {
+	b.unwatch()
+	b.hub.mu.Lock()
+	b.hub.closed = true
+	for _, ln := range b.hub.lines {
+		b.endLocked(ln)
+	}
+	b.hub.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		b.hub.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
-// Listen delivers events to the caller until ctx ends. ready is called once,
-// before the first event, with what will be delivered of what f asks for.
-// deliver is called from many goroutines, one at a time, and must not block.
-func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filter), deliver func(exchange.Event)) error {
-	ready(f)
-	<-ctx.Done()
-	return nil
+func (l Limits) withDefaults() Limits {
+	if l.Call <= 0 {
+		l.Call = time.Minute
+	}
+	if l.Total <= 0 {
+		l.Total = 10 * time.Minute
+	}
+	set := func(field *int, value int) {
+		if *field <= 0 {
+			*field = value
+		}
+	}
+	set(&l.Links, 256)
+	set(&l.Linked, 1024)
+	set(&l.Listeners, 100_000)
+	return l
 }
-
-// Notify passes a client's notification on to the servers that it concerns.
-func (b *Broker) Notify(ctx context.Context, c Caller, method string, params wire.Raw) {}
-
-// EndSession says that a downstream session is over: its connections are drained.
-func (b *Broker) EndSession(id string) {}
-
-// Home is the peer of a downstream session, for a connection that serves it
-// alone; nil when the session is not known.
-func (b *Broker) Home(session string) exchange.Peer { return nil }
-
-// Event takes what a server said outside of any exchange on the connection of
-// key, and gives it to those who listen.
-func (b *Broker) Event(key pool.Key, ev exchange.Event) {}

@@ -1,66 +1,18 @@
 package catalog
 
 import (
+	"container/list"
 	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/wire"
 )
-
-// Kind is one of the four kinds of thing that a server lists.
-type Kind uint8
-
-// The kinds.
-const (
-	Tools Kind = iota
-	Prompts
-	Resources
-	Templates
-
-	numKinds = 4
-)
-
-// Kinds is a set of kinds, a bit for each.
-type Kinds uint8
-
-// AllKinds is every kind.
-const AllKinds Kinds = 1<<numKinds - 1
-
-// SetOf is the set of the kinds given.
-func SetOf(kinds ...Kind) Kinds {
-	var s Kinds
-	for _, k := range kinds {
-		s |= 1 << k
-	}
-	return s
-}
-
-// Has reports whether k is in the set.
-func (s Kinds) Has(k Kind) bool { return s&(1<<k) != 0 }
-
-// String is the kind as the API and the CLI write it.
-func (k Kind) String() string { return kindNames[k] }
-
-// Method is the request that lists things of this kind.
-func (k Kind) Method() string { return kindMethods[k] }
-
-var (
-	kindNames   = [numKinds]string{"tools", "prompts", "resources", "templates"}
-	kindMethods = [numKinds]string{"tools/list", "prompts/list", "resources/list", "resources/templates/list"}
-	kindMembers = [numKinds]string{"tools", "prompts", "resources", "resourceTemplates"}
-)
-
-// KindOf finds the kind that a request method lists.
-func KindOf(method string) (Kind, bool) {
-	for k, m := range kindMethods {
-		if m == method {
-			return Kind(k), true
-		}
-	}
-	return 0, false
-}
 
 // Fetched is what one visit to a server brought.
 type Fetched struct {
@@ -72,7 +24,7 @@ type Fetched struct {
 
 // List is all pages of one list, as the server wrote the items.
 type List struct {
-	Items []wire.Raw
+	Items []wire.Raw // must not change any more
 	// TTL is for how long the server said that the list stays fresh. It counts
 	// only when Told is set, and less than zero counts as zero.
 	TTL    time.Duration
@@ -96,6 +48,15 @@ type Options struct {
 	Hooks          Hooks
 }
 
+// Limits bound how long and how much. Zero means the default.
+type Limits struct {
+	Fetch  time.Duration // one visit to a server; 60 s
+	Visits int           // visits under way at once; 64
+	Owners int           // listings kept that belong to one owner; 10,000
+	Items  int           // items on one page of a view; 1,000
+	Bytes  int           // bytes of items on one page of a view; 1 MiB
+}
+
 // Hooks tell what happens. They are called without a lock held and must not
 // block.
 type Hooks struct {
@@ -114,39 +75,166 @@ type Change struct {
 
 // Catalog remembers what servers are like and what they offer. All methods may
 // be called concurrently.
-type Catalog struct{ o Options }
+type Catalog struct {
+	o       Options
+	ctx     context.Context //nolint:containedctx // the visits belong to the catalog and end with it
+	stop    context.CancelFunc
+	visits  chan struct{}  // a place for each visit under way
+	running sync.WaitGroup // goroutines of visits
+	changes watchers
 
-// New makes a Catalog. Close must be called in the end.
-func New(o Options) *Catalog { return &Catalog{o: o} }
+	// gen grows with everything that a table or its freshness could depend on,
+	// except time.
+	gen atomic.Uint64
 
-// Shape is what is known of the server, at its present version.
-func (c *Catalog) Shape(s jackfield.Server) (exchange.Shape, bool) { return exchange.Shape{}, false }
-
-// Learn remembers what a connection found out about the server.
-func (c *Catalog) Learn(s jackfield.Server, shape exchange.Shape) {}
-
-// Connected says that a new connection to the server was opened on the
-// credentials of owner: a server without change notifications is listed anew.
-func (c *Catalog) Connected(s jackfield.Server, owner jackfield.Scope) {}
-
-// Invalidate takes a notification of the server: what it says has changed is
-// listed anew. It reports whether the method is such a notification.
-func (c *Catalog) Invalidate(s jackfield.ServerID, owner jackfield.Scope, method string) bool {
-	return false
+	mu      sync.RWMutex // protects what follows, entries and their states included
+	closed  bool
+	seq     uint64 // counts invalidations
+	entries map[key]*entry
+	owned   *list.List // the entries that belong to one owner, the last used first
+	shapes  map[jackfield.ServerID]shapeRecord
 }
 
-// Warm lists the servers that were never listed, three at a time, and returns
-// when each was tried or ctx ends. Servers that are invalid, on demand, or reached
-// on a person's own credentials are left alone.
-func (c *Catalog) Warm(ctx context.Context, servers []jackfield.Server) {}
+type shapeRecord struct {
+	version uint64 // of the definition
+	shape   exchange.Shape
+}
 
-// Keep forgets every server that is not among those given.
-func (c *Catalog) Keep(servers []jackfield.Server) {}
+// New makes a Catalog. Close must be called in the end.
+func New(o Options) *Catalog {
+	if o.OwnCredentials == nil {
+		o.OwnCredentials = func(s jackfield.Server) bool { return s.Usage.RequiresOAuth }
+	}
+	set := func(field *int, value int) {
+		if *field <= 0 {
+			*field = value
+		}
+	}
+	set(&o.Limits.Visits, 64)
+	set(&o.Limits.Owners, 10_000)
+	set(&o.Limits.Items, 1000)
+	set(&o.Limits.Bytes, 1<<20)
+	if o.Limits.Fetch <= 0 {
+		o.Limits.Fetch = time.Minute
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Catalog{
+		o: o, ctx: ctx, stop: stop,
+		visits:  make(chan struct{}, o.Limits.Visits),
+		entries: map[key]*entry{},
+		owned:   list.New(),
+		shapes:  map[jackfield.ServerID]shapeRecord{},
+	}
+}
 
 // Close ends what is under way and waits for it, until ctx ends at the latest.
-func (c *Catalog) Close(ctx context.Context) error { return nil }
+func (c *Catalog) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	done := make(chan struct{})
+	go func() {
+		c.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
-// Limits bound how long and how much. Zero means the default.
-type Limits struct {
-	Fetch time.Duration // one visit to a server; 60 s
+// Shape is what is known of the server, at its present version.
+func (c *Catalog) Shape(s jackfield.Server) (exchange.Shape, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	r, ok := c.shapes[s.ID]
+	if !ok || r.version != s.Version {
+		return exchange.Shape{}, false
+	}
+	return r.shape, true
+}
+
+// Learn remembers what a connection found out about the server.
+func (c *Catalog) Learn(s jackfield.Server, shape exchange.Shape) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.learnLocked(s, shape)
+}
+
+func (c *Catalog) learnLocked(s jackfield.Server, shape exchange.Shape) {
+	if r, ok := c.shapes[s.ID]; ok && r.version > s.Version {
+		return
+	}
+	c.shapes[s.ID] = shapeRecord{version: s.Version, shape: shape}
+}
+
+// Keep forgets every server that is not among those given.
+func (c *Catalog) Keep(servers []jackfield.Server) {
+	keep := make(map[jackfield.ServerID]bool, len(servers))
+	for i := range servers {
+		keep[servers[i].ID] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.shapes, func(id jackfield.ServerID, _ shapeRecord) bool { return !keep[id] })
+	for k, e := range c.entries {
+		if !keep[k.server] {
+			c.forgetLocked(e)
+		}
+	}
+}
+
+// ParamHeaders says which arguments of a tool travel in headers as well. The tool
+// goes by the server's own name.
+func (c *Catalog) ParamHeaders(s jackfield.ServerID, owner jackfield.Scope, tool string) []ParamHeader {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, scope := range []jackfield.Scope{owner, jackfield.App()} {
+		if e := c.entries[key{s, scope}]; e != nil && e.lists[Tools].list != nil {
+			return e.lists[Tools].list.headers[tool]
+		}
+	}
+	return nil
+}
+
+// Watch calls f for each Change from now on, until stop is called. f must not
+// block.
+func (c *Catalog) Watch(f func(Change)) (stop func()) { return c.changes.add(f) }
+
+// watchers are the funcs that are told of changes.
+type watchers struct {
+	mu   sync.Mutex
+	next int
+	all  map[int]func(Change)
+}
+
+func (w *watchers) add(f func(Change)) (remove func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil {
+		w.all = map[int]func(Change){}
+	}
+	w.next++
+	n := w.next
+	w.all[n] = f
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.all, n)
+	}
+}
+
+func (w *watchers) tell(ch Change) {
+	if ch.Kinds == 0 {
+		return
+	}
+	w.mu.Lock()
+	all := slices.Collect(maps.Values(w.all))
+	w.mu.Unlock()
+	for _, f := range all {
+		f(ch)
+	}
 }

@@ -1,0 +1,129 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// clock ends a call that takes too long. Progress sets it back, and it stands
+// still while the client is being asked something; the total is bounded all the
+// same. It is the Peer of the call, so that it sees both.
+type clock struct {
+	peer   exchange.Peer // may be nil
+	server string
+	method string
+	idle   time.Duration
+	total  time.Duration
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+
+	mu      sync.Mutex // protects what follows
+	began   time.Time
+	asking  int // questions the client thinks about
+	expired *jackfield.Error
+}
+
+// startClock begins to count for a call. stop must be called in the end.
+func (b *Broker) startClock(ctx context.Context, s *jackfield.Server, method string, peer exchange.Peer) (context.Context, *clock) {
+	k := &clock{
+		peer: peer, server: s.Name, method: method, idle: b.o.Limits.Call, total: b.o.Limits.Total, began: time.Now(),
+	}
+	if s.Usage.Timeout > 0 {
+		k.idle = s.Usage.Timeout
+	}
+	k.total = max(k.total, k.idle)
+	ctx, k.cancel = context.WithCancelCause(ctx)
+	k.timer = time.AfterFunc(k.idle, k.expire)
+	return ctx, k
+}
+
+func (k *clock) stop() {
+	k.timer.Stop()
+	k.cancel(nil)
+}
+
+// expire ends the call.
+func (k *clock) expire() {
+	k.mu.Lock()
+	since := time.Since(k.began)
+	if k.asking > 0 && since < k.total {
+		k.mu.Unlock()
+		return // resume sets the timer again
+	}
+	switch {
+	case since >= k.total && k.total > k.idle:
+		k.expired = jackfield.Errorf(jackfield.Unavailable,
+			"server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
+	default:
+		k.expired = jackfield.Errorf(jackfield.Unavailable,
+			"server %q has neither answered %s nor reported progress for %v; if it needs longer, raise timeout in its definition", k.server, k.method, k.idle)
+	}
+	err := k.expired
+	k.mu.Unlock()
+	k.cancel(err)
+}
+
+// late is why the call was ended here; nil: it was not.
+func (k *clock) late() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.expired == nil {
+		return nil
+	}
+	return k.expired
+}
+
+// rewind gives the server its time anew, as far as the total allows.
+func (k *clock) rewind() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rewindLocked(0)
+}
+
+// rewindLocked counts the questions and sets the timer. mu is held.
+func (k *clock) rewindLocked(asked int) {
+	k.asking += asked
+	if k.expired != nil {
+		return
+	}
+	left := k.total - time.Since(k.began)
+	if k.asking == 0 {
+		left = min(left, k.idle)
+	}
+	k.timer.Reset(max(0, left))
+}
+
+// Notify passes a notification on; progress gives the server its time anew.
+func (k *clock) Notify(ctx context.Context, method string, params wire.Raw) error {
+	if method == "notifications/progress" {
+		k.rewind()
+	}
+	if k.peer == nil {
+		return nil
+	}
+	return k.peer.Notify(ctx, method, params)
+}
+
+var errNobody = errors.New("nobody is there to be asked")
+
+// Ask passes questions on. The time a person takes to answer is not the server's.
+func (k *clock) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
+	if k.peer == nil {
+		return nil, errNobody
+	}
+	k.mu.Lock()
+	k.rewindLocked(+1)
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		k.rewindLocked(-1)
+		k.mu.Unlock()
+	}()
+	return k.peer.Ask(ctx, questions)
+}

@@ -1,0 +1,91 @@
+package catalog
+
+import (
+	"fmt"
+	"hash/maphash"
+
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// listing is all that a server lists of one kind. It is immutable.
+type listing struct {
+	items   []item
+	headers map[string][]ParamHeader // of the tools that have any, by name
+	sum     uint64                   // over the text of all items: equal means unchanged
+}
+
+// item is one tool, prompt, resource or template, as its server wrote it.
+type item struct {
+	raw      wire.Raw
+	key      string // the name, URI or template that it is known by
+	at, end  int32  // where that stands in raw, quotes included
+	template *template
+}
+
+// quoted is the key exactly as the server spells it.
+func (i *item) quoted() wire.Raw { return i.raw[i.at:i.end] }
+
+// keyMembers are the members that things are known by, for each kind.
+var keyMembers = [numKinds][]string{{"name"}, {"name"}, {"uri"}, {"uriTemplate"}}
+
+var seed = maphash.MakeSeed()
+
+// prepare finds what each item is called. dropped is told of those that cannot be
+// offered: without a name, or with one that stands twice, or (headers) with
+// annotations that an HTTP client must refuse.
+func prepare(k Kind, raws []wire.Raw, headers bool, dropped func(name, reason string)) *listing {
+	l := &listing{items: make([]item, 0, len(raws))}
+	var sum maphash.Hash
+	sum.SetSeed(seed)
+	seen := make(map[string]bool, len(raws))
+	for _, raw := range raws {
+		it, err := parseItem(k, raw)
+		switch {
+		case err != nil:
+			dropped("", err.Error())
+			continue
+		case seen[it.key]:
+			dropped(it.key, "it is listed twice; the first one counts")
+			continue
+		}
+		if k == Tools && headers {
+			found, err := paramHeaders(raw)
+			if err != nil {
+				dropped(it.key, err.Error())
+				continue
+			}
+			if found != nil {
+				if l.headers == nil {
+					l.headers = map[string][]ParamHeader{}
+				}
+				l.headers[it.key] = found
+			}
+		}
+		seen[it.key] = true
+		l.items = append(l.items, it)
+		_, _ = sum.Write(raw) // cannot fail
+		_ = sum.WriteByte(0)
+	}
+	l.sum = sum.Sum64()
+	return l
+}
+
+func parseItem(k Kind, raw wire.Raw) (item, error) {
+	member := keyMembers[k]
+	o, err := wire.ScanObject(raw, member)
+	if err != nil {
+		return item{}, err
+	}
+	value := o.Get(member[0])
+	key, ok := wire.String(value)
+	if !ok || key == "" {
+		return item{}, fmt.Errorf("an item of %s has no %s", k.Method(), member[0])
+	}
+	// value is a slice of raw: what is left of the array behind it says where.
+	at := cap(raw) - cap(value)
+	it := item{raw: raw, key: key, at: int32(at), end: int32(at + len(value))}
+	if k == Templates {
+		it.template, _ = parseTemplate(key)
+	}
+	return it, nil
+}

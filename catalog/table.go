@@ -1,0 +1,320 @@
+package catalog
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/binary"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// table is everything of one kind that a view shows. It is immutable, but for
+// what is known of its freshness.
+type table struct {
+	kind    Kind
+	only    bool
+	limits  Limits
+	deps    []*listing // what it was built from, one for each server; nil: never listed
+	rows    []row
+	byKey   map[string]int32   // row of each final name or URI
+	clashes map[string][]int32 // rows of each URI that more than one server lists
+	digest  uint64             // over the final names, in order
+
+	fresh atomic.Pointer[freshness]
+	first atomic.Pointer[written] // the first page, as it was last written
+}
+
+// row is one thing under its final name.
+type row struct {
+	server *jackfield.Server
+	item   *item
+	final  string
+}
+
+func (r *row) target() Target {
+	return Target{Server: r.server, Key: r.item.key, Quoted: r.item.quoted()}
+}
+
+func (t *table) targets(rows []int32) []Target {
+	all := make([]Target, len(rows))
+	for i, n := range rows {
+		all[i] = t.rows[n].target()
+	}
+	return all
+}
+
+// freshness is how long a table may be shown without a look at what it was built
+// from.
+type freshness struct {
+	gen    uint64    // Catalog.gen when it was found
+	look   time.Time // when to look again
+	due    time.Time // until when a client may keep a copy
+	public bool      // it is the same for everybody
+}
+
+// build makes the table of what the servers of the view list.
+func (v *View) build(k Kind, deps []*listing) *table {
+	t := &table{kind: k, only: v.only, limits: v.c.o.Limits, deps: deps}
+	n := 0
+	for _, l := range deps {
+		if l != nil {
+			n += len(l.items)
+		}
+	}
+	t.rows = make([]row, 0, n)
+	for i, l := range deps {
+		if l == nil {
+			continue
+		}
+		s := &v.servers[i]
+		for j := range l.items {
+			it := &l.items[j]
+			if k == Tools && !s.Tools.Allows(it.key) {
+				continue
+			}
+			r := row{server: s, item: it, final: it.key}
+			if !v.only && k <= Prompts {
+				r.final = FinalName(s.Name, it.key)
+			}
+			t.rows = append(t.rows, r)
+		}
+	}
+	if !v.only && k >= Resources {
+		t.part()
+	}
+	t.index(v.c)
+	return t
+}
+
+// part gives what more than one server lists under the same URI a URI for each.
+func (t *table) part() {
+	first := make(map[string]int32, len(t.rows))
+	for i := range t.rows {
+		uri := t.rows[i].item.key
+		j, twice := first[uri]
+		if !twice {
+			first[uri] = int32(i)
+			continue
+		}
+		if t.clashes == nil {
+			t.clashes = map[string][]int32{}
+		}
+		if t.clashes[uri] == nil {
+			t.clashes[uri] = []int32{j}
+		}
+		t.clashes[uri] = append(t.clashes[uri], int32(i))
+	}
+	for _, rows := range t.clashes {
+		for _, n := range rows {
+			r := &t.rows[n]
+			if r.item.template != nil {
+				r.final = r.item.template.final(r.server.Name)
+			} else {
+				r.final = QualifiedURI(r.server.Name, r.item.key)
+			}
+		}
+	}
+}
+
+// index makes the final names unique and finds them. Two can only be equal if
+// the hashes in them are, or if a server lists something that looks like a URI of
+// ours: then the first by server and name has it, whatever else is in the view.
+func (t *table) index(c *Catalog) {
+	t.byKey = make(map[string]int32, len(t.rows))
+	var lost []int32
+	for i := range t.rows {
+		r := &t.rows[i]
+		n, taken := t.byKey[r.final]
+		if !taken {
+			t.byKey[r.final] = int32(i)
+			continue
+		}
+		loser := int32(i)
+		if holder := &t.rows[n]; cmp.Or(cmp.Compare(r.server.ID, holder.server.ID), cmp.Compare(r.item.key, holder.item.key)) < 0 {
+			t.byKey[r.final], loser = int32(i), n
+		}
+		lost = append(lost, loser)
+	}
+	if lost != nil {
+		t.drop(c, lost)
+		return
+	}
+	digest := fnv.New64a()
+	for i := range t.rows {
+		_, _ = digest.Write([]byte(t.rows[i].final)) // cannot fail
+		_, _ = digest.Write([]byte{0})
+	}
+	t.digest = digest.Sum64()
+}
+
+// drop takes rows out of the table and indexes the rest anew.
+func (t *table) drop(c *Catalog, lost []int32) {
+	rows := t.rows
+	t.rows = nil
+	for i := range rows {
+		if r := rows[i]; slices.Contains(lost, int32(i)) {
+			c.dropped(*r.server, t.kind, r.item.key, "its final name "+strconv.Quote(r.final)+" belongs to something else")
+		} else {
+			t.rows = append(t.rows, r)
+		}
+	}
+	for uri := range t.clashes {
+		t.clashes[uri] = nil
+		for i := range t.rows {
+			if t.rows[i].item.key == uri {
+				t.clashes[uri] = append(t.clashes[uri], int32(i))
+			}
+		}
+	}
+	t.index(c)
+}
+
+// expanded are the targets of a URI that templates expand to: those of the most
+// specific ones, one for each server.
+func (t *table) expanded(uri string) []Target {
+	var found []Target
+	best := -1
+	for i := range t.rows {
+		r := &t.rows[i]
+		tmpl := r.item.template
+		if tmpl == nil || tmpl.literal < best || !tmpl.matches(uri) {
+			continue
+		}
+		if tmpl.literal > best {
+			best, found = tmpl.literal, nil
+		}
+		if !slices.ContainsFunc(found, func(f Target) bool { return f.Server == r.server }) {
+			found = append(found, Target{Server: r.server, Key: uri, Quoted: wire.AppendString(nil, uri)})
+		}
+	}
+	return found
+}
+
+// undo finds the server's own URI in one that a template of the view expanded to,
+// for a template that others list too.
+func (t *table) undo(s *jackfield.Server, uri string) (string, bool) {
+	prefix := len(QualifiedURI(s.Name, ""))
+	for _, rows := range t.clashes {
+		for _, n := range rows {
+			r := &t.rows[n]
+			if r.server.ID != s.ID || r.item.template == nil || len(uri) < prefix {
+				continue
+			}
+			if own, ok := r.item.template.undo(uri[prefix:]); ok {
+				return own, true
+			}
+		}
+	}
+	return "", false
+}
+
+// written is a page as it was last written. It serves as long as its members are
+// the same.
+type written struct {
+	seconds int64
+	public  bool
+	text    wire.Raw
+}
+
+// page writes the page that begins with the row from. The result is shared and
+// must not change.
+func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
+	// Whole seconds: a client loses less than one, and the page serves longer.
+	seconds := max(0, int64(f.due.Sub(now)/time.Second))
+	if w := t.first.Load(); from == 0 && w != nil && w.seconds == seconds && w.public == f.public {
+		return w.text
+	}
+	to, size := t.end(from)
+	b := make([]byte, 0, size+256)
+	b = append(b, `{"resultType":"complete","ttlMs":`...)
+	b = strconv.AppendInt(b, seconds*1000, 10)
+	if f.public {
+		b = append(b, `,"cacheScope":"public"`...)
+	} else {
+		b = append(b, `,"cacheScope":"private"`...)
+	}
+	if to < len(t.rows) {
+		b = append(b, `,"nextCursor":"`...)
+		b = append(b, t.cursor(to)...)
+		b = append(b, '"')
+	}
+	b = append(b, `,"`...)
+	b = append(b, kindMembers[t.kind]...)
+	b = append(b, `":[`...)
+	for i := from; i < to; i++ {
+		if i > from {
+			b = append(b, ',')
+		}
+		b = t.rows[i].appendTo(b)
+	}
+	b = append(b, `]}`...)
+	if from == 0 {
+		t.first.Store(&written{seconds: seconds, public: f.public, text: b})
+	}
+	return b
+}
+
+// appendTo appends the item as its server wrote it, under its final name.
+func (r *row) appendTo(b []byte) []byte {
+	it := r.item
+	if r.final == it.key {
+		return append(b, it.raw...)
+	}
+	b = append(b, it.raw[:it.at]...)
+	b = wire.AppendString(b, r.final)
+	return append(b, it.raw[it.end:]...)
+}
+
+// end is where the page that begins with the row from ends, and how long it is.
+func (t *table) end(from int) (to, size int) {
+	for to = from; to < len(t.rows) && to-from < t.limits.Items; to++ {
+		r := &t.rows[to]
+		n := len(r.item.raw) + len(r.final) + 1
+		if to > from && size+n > t.limits.Bytes {
+			break
+		}
+		size += n
+	}
+	return to, size
+}
+
+// A cursor holds: a byte that says what it is, the kind, the digest of the table
+// it was made for, the row that comes next, and the final name before it.
+const cursorForm = 1
+
+const maxCursor = 16 << 10
+
+func (t *table) cursor(next int) string {
+	b := []byte{cursorForm, byte(t.kind)}
+	b = binary.BigEndian.AppendUint64(b, t.digest)
+	b = binary.AppendUvarint(b, uint64(next))
+	b = append(b, t.rows[next-1].final...)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// begin is the row with which the page of the cursor begins. A cursor of an older
+// table goes on behind the same thing, if it is still there.
+func (t *table) begin(cursor string) (int, error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	if len(cursor) <= maxCursor {
+		b, err := base64.RawURLEncoding.DecodeString(cursor)
+		if err == nil && len(b) > 10 && b[0] == cursorForm && b[1] == byte(t.kind) {
+			next, n := binary.Uvarint(b[10:])
+			if n > 0 && binary.BigEndian.Uint64(b[2:]) == t.digest && next > 0 && next < uint64(len(t.rows)) {
+				return int(next), nil
+			}
+			if i, ok := t.byKey[string(b[10+max(0, n):])]; ok && n > 0 {
+				return int(i) + 1, nil
+			}
+		}
+	}
+	return 0, jackfield.Errorf(jackfield.Invalid, "the cursor of %s is not one of ours, or the list changed since; list again from the beginning", t.kind.Method())
+}

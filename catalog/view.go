@@ -1,0 +1,343 @@
+package catalog
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// View is what one class of callers sees: the listings of some servers, in
+// order, under final names. It is made once for a choice of servers and shared by
+// all who see the same.
+type View struct {
+	c       *Catalog
+	servers []jackfield.Server // usable ones
+	only    bool               // one server, under its own names
+	own     bool               // what is seen depends on the owner
+
+	shared tables // when it does not
+	mu     sync.Mutex
+	owners map[jackfield.Scope]*ownTables // when it does; at most maxOwners
+	clock  uint64                         // counts uses of owners
+}
+
+// tables are a view's tables, one for each kind; nil until somebody looks.
+type tables [numKinds]atomic.Pointer[table]
+
+type ownTables struct {
+	tables
+	used uint64 // View.clock
+}
+
+const maxOwners = 1000
+
+// View makes the view of the servers given, in their order. Invalid ones are left
+// out. The slice must not change any more.
+func (c *Catalog) View(servers []jackfield.Server) *View {
+	if slices.ContainsFunc(servers, func(s jackfield.Server) bool { return s.Invalid != "" }) {
+		servers = slices.DeleteFunc(slices.Clone(servers), func(s jackfield.Server) bool { return s.Invalid != "" })
+	}
+	return &View{
+		c: c, servers: servers,
+		own:    slices.ContainsFunc(servers, c.o.OwnCredentials),
+		owners: map[jackfield.Scope]*ownTables{},
+	}
+}
+
+// Only makes the view of one server under its own names and URIs.
+func (c *Catalog) Only(s jackfield.Server) *View {
+	v := c.View([]jackfield.Server{s})
+	v.only = true
+	return v
+}
+
+// Servers are the servers in the view.
+func (v *View) Servers() []jackfield.Server { return v.servers }
+
+// Target is a thing of a server that a name or URI of the view stands for.
+type Target struct {
+	Server *jackfield.Server
+	Key    string   // what the server calls it
+	Quoted wire.Raw // the same as JSON, as the server spells it; nil in an Only view
+}
+
+// List is the result of the request that lists the kind: the page behind the
+// cursor, the first one for an empty cursor. It waits as the rules of freshness
+// say. Errors are *jackfield.Error, or the cause of ctx.
+func (v *View) List(ctx context.Context, owner jackfield.Scope, k Kind, cursor string) (wire.Raw, error) {
+	t, f, ok := v.quick(owner, k)
+	if !ok {
+		if cursor == "" {
+			if err := v.c.settle(ctx, v, owner, k, waitFirst, nil); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		if t, f, err = v.look(owner, k, true); err != nil {
+			return nil, err
+		}
+	}
+	from, err := t.begin(cursor)
+	if err != nil {
+		return nil, err
+	}
+	return t.page(from, f, time.Now()), nil
+}
+
+// Settle waits until each server that could have a thing of that final name has
+// been listed, for those that never were: until ctx ends or patience is at its end.
+func (v *View) Settle(ctx context.Context, owner jackfield.Scope, k Kind, name string, patience time.Duration) error {
+	return v.c.settle(ctx, v, owner, k, patience, func(s *jackfield.Server) bool {
+		return name == "" || couldName(s.Name, name)
+	})
+}
+
+// Learn waits until the shape of each server is known, or patience is at its end.
+// Servers that are not to be opened without need are left alone, but for the one
+// of an Only view.
+func (v *View) Learn(ctx context.Context, owner jackfield.Scope, patience time.Duration) error {
+	return v.c.settle(ctx, v, owner, Tools, patience, func(s *jackfield.Server) bool {
+		r, known := v.c.shapes[s.ID] // settle holds mu
+		return (v.only || !s.Usage.OnDemand) && (!known || r.version != s.Version)
+	})
+}
+
+// Find is what the final name of a tool or prompt stands for. The one server of
+// an Only view decides about names by itself, beyond the tools that its filter
+// keeps back.
+func (v *View) Find(owner jackfield.Scope, k Kind, name string) (Target, bool) {
+	if v.only {
+		if len(v.servers) == 0 || k == Tools && !v.servers[0].Tools.Allows(name) {
+			return Target{}, false
+		}
+		return Target{Server: &v.servers[0], Key: name}, true
+	}
+	t := v.table(owner, k)
+	n, ok := t.byKey[name]
+	if !ok {
+		return Target{}, false
+	}
+	return t.rows[n].target(), true
+}
+
+// Closest is the final name that a wrong one was probably meant to be; empty when
+// none is near.
+func (v *View) Closest(owner jackfield.Scope, k Kind, name string) string {
+	t := v.table(owner, k)
+	return closest(name, func(yield func(string) bool) {
+		for i := range t.rows {
+			if !yield(t.rows[i].final) {
+				return
+			}
+		}
+	})
+}
+
+// Unlisted are the names of the servers in the view whose list of the kind is not
+// known, with the reason where there is one.
+func (v *View) Unlisted(owner jackfield.Scope, k Kind) []string {
+	v.c.mu.Lock()
+	defer v.c.mu.Unlock()
+	var names []string
+	for i := range v.servers {
+		s := &v.servers[i]
+		e := v.c.entryLocked(s, owner, k)
+		switch {
+		case e.lists[k].list != nil:
+		case e.err != nil && e.fetch == nil:
+			names = append(names, s.Name+": "+e.err.Error())
+		default:
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// FindURI is what a URI stands for: a resource that is listed, or else one that a
+// template expands to. Where that is not one server's alone there is a target for
+// each; where nobody is known to have it, none.
+func (v *View) FindURI(owner jackfield.Scope, uri string) []Target {
+	if v.only {
+		if len(v.servers) == 0 {
+			return nil
+		}
+		return []Target{{Server: &v.servers[0], Key: uri}}
+	}
+	listed, templates := v.table(owner, Resources), v.table(owner, Templates)
+	if n, ok := listed.byKey[uri]; ok {
+		return []Target{listed.rows[n].target()}
+	}
+	if rows := listed.clashes[uri]; rows != nil {
+		return listed.targets(rows)
+	}
+	if server, rest, ok := splitURI(uri); ok {
+		return v.qualified(templates, server, rest, uri)
+	}
+	return templates.expanded(uri)
+}
+
+// FindTemplate is what the URI of a completion reference stands for: a template
+// that is listed, or else a resource.
+func (v *View) FindTemplate(owner jackfield.Scope, uri string) []Target {
+	if v.only {
+		return v.FindURI(owner, uri)
+	}
+	t := v.table(owner, Templates)
+	if n, ok := t.byKey[uri]; ok {
+		return []Target{t.rows[n].target()}
+	}
+	if rows := t.clashes[uri]; rows != nil {
+		return t.targets(rows)
+	}
+	return v.FindURI(owner, uri)
+}
+
+// qualified is the target of a URI that names its server.
+func (v *View) qualified(templates *table, server, uri, whole string) []Target {
+	i := slices.IndexFunc(v.servers, func(s jackfield.Server) bool { return s.Name == server })
+	if i < 0 {
+		return nil
+	}
+	s := &v.servers[i]
+	if own, ok := templates.undo(s, whole); ok {
+		uri = own
+	}
+	return []Target{{Server: s, Key: uri, Quoted: wire.AppendString(nil, uri)}}
+}
+
+// FinalURI is the URI in the view of a resource that its server calls uri.
+func (v *View) FinalURI(owner jackfield.Scope, s jackfield.ServerID, uri string) string {
+	if v.only {
+		return uri
+	}
+	t := v.table(owner, Resources)
+	for _, n := range t.clashes[uri] {
+		if t.rows[n].server.ID == s {
+			return t.rows[n].final
+		}
+	}
+	return uri
+}
+
+// table is the present table of the kind.
+func (v *View) table(owner jackfield.Scope, k Kind) *table {
+	slot := v.slot(owner, k)
+	if t := slot.Load(); t != nil && t.fresh.Load().gen == v.c.gen.Load() {
+		return t
+	}
+	t, _, _ := v.look(owner, k, false) // fails only for those who show it
+	return t
+}
+
+func (v *View) slot(owner jackfield.Scope, k Kind) *atomic.Pointer[table] {
+	if !v.own {
+		return &v.shared[k]
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	o := v.owners[owner]
+	if o == nil {
+		if len(v.owners) >= maxOwners {
+			v.evictLocked()
+		}
+		o = &ownTables{}
+		v.owners[owner] = o
+	}
+	v.clock++
+	o.used = v.clock
+	return &o.tables[k]
+}
+
+// evictLocked drops the tables of the owner who looked longest ago. mu is held.
+func (v *View) evictLocked() {
+	var oldest jackfield.Scope
+	least := v.clock + 1
+	for scope, o := range v.owners {
+		if o.used < least {
+			oldest, least = scope, o.used
+		}
+	}
+	delete(v.owners, oldest)
+}
+
+// quick is the present table if everything in it is fresh.
+func (v *View) quick(owner jackfield.Scope, k Kind) (*table, *freshness, bool) {
+	t := v.slot(owner, k).Load()
+	if t == nil {
+		return nil, nil, false
+	}
+	f := t.fresh.Load()
+	return t, f, f.gen == v.c.gen.Load() && time.Now().Before(f.look)
+}
+
+// look makes sure that the table of the kind is the present one, and says how
+// fresh it is. show: somebody is going to get it, and is owed a Change if it turns
+// out to have been less than there is. Then a view of one server that cannot be
+// listed fails with the reason.
+func (v *View) look(owner jackfield.Scope, k Kind, show bool) (*table, *freshness, error) {
+	slot := v.slot(owner, k)
+	t := slot.Load()
+	deps := make([]*listing, len(v.servers))
+	f, err := v.c.survey(v, owner, k, deps, show)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t == nil || !slices.Equal(t.deps, deps) {
+		t = v.build(k, deps)
+		t.fresh.Store(f)
+		slot.Store(t)
+		return t, f, nil
+	}
+	t.fresh.Store(f)
+	return t, f, nil
+}
+
+// survey collects the lists of a view, and how fresh they are together.
+func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing, show bool) (*freshness, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	f := &freshness{gen: c.gen.Load(), public: len(v.servers) > 0, due: now.Add(untoldTTL), look: now.Add(maxKnown)}
+	for i := range v.servers {
+		e := c.entryLocked(&v.servers[i], owner, k)
+		s := &e.lists[k]
+		deps[i] = s.list
+		ttl, look := e.lasts(k, now)
+		if due := now.Add(ttl); i == 0 || due.Before(f.due) {
+			f.due = due
+		}
+		if look.Before(f.look) {
+			f.look = look
+		}
+		f.public = f.public && s.list != nil && s.public
+		if !show || e.need(k, now) < changed {
+			continue
+		}
+		if v.only && s.list == nil && e.fetch == nil && e.err != nil {
+			return nil, e.unavailable(&v.servers[i], now)
+		}
+		s.owed = true
+	}
+	// What was done here may have aged or renewed an entry.
+	f.gen = c.gen.Load()
+	return f, nil
+}
+
+// unavailable says why there is no list of the server at all.
+func (e *entry) unavailable(s *jackfield.Server, now time.Time) error {
+	again := "now"
+	if d := e.retry.Sub(now); d > 0 {
+		again = "in " + max(time.Second, d.Round(time.Second)).String()
+	}
+	code := jackfield.CodeOf(e.err)
+	if code == jackfield.Internal {
+		code = jackfield.Unavailable
+	}
+	return jackfield.Errorf(code, "server %q has never been listed: %w (failing since %s; it is tried again %s)",
+		s.Name, e.err, e.failed.UTC().Format(time.RFC3339), again)
+}
