@@ -67,7 +67,12 @@ var (
 
 var errTooLarge = errors.New("the body is too large")
 
-const firstRead = 4 << 10 // what a client gets before it has sent anything
+// What a body gets before any of it has come, when its length is announced and
+// when it is not.
+const (
+	announcedRead = 64 << 10
+	firstRead     = 4 << 10
+)
 
 // read reads the whole body. held is what it takes of the memory for bodies; the
 // caller gives it back.
@@ -81,9 +86,10 @@ func (x *inbound) read() (body []byte, held int64, err error) {
 		// What follows the body on this connection may take its time.
 		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	}
-	size := firstRead
-	if n := x.r.ContentLength; n >= 0 && n < firstRead {
-		size = int(n) + 1 // one more, to see the end
+	size, whole := firstRead, limit+1 // one more, to see the end
+	if n := x.r.ContentLength; n >= 0 {
+		whole = int(n) + 1
+		size = min(whole, announcedRead)
 	}
 	body = make([]byte, 0, size)
 	grow := func() error {
@@ -108,7 +114,7 @@ func (x *inbound) read() (body []byte, held int64, err error) {
 			return nil, held, err
 		}
 		if len(body) == cap(body) {
-			larger := make([]byte, len(body), min(2*cap(body), max(limit+1, len(body)+1)))
+			larger := make([]byte, len(body), max(min(4*cap(body), whole), len(body)+1))
 			copy(larger, body)
 			body = larger
 			if err := grow(); err != nil {
