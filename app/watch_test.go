@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,18 +21,18 @@ func observed(t *testing.T, path string, steps ...func()) (told []int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		count := 0
+		var count atomic.Int64
 		w := watching(path)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			w.watch(ctx, time.Second, func() { count++ })
+			w.watch(ctx, time.Second, func() { count.Add(1) })
 		}()
 		for _, step := range steps {
 			step()
 			time.Sleep(2500 * time.Millisecond)
 			synctest.Wait()
-			told = append(told, count)
+			told = append(told, int(count.Load()))
 		}
 		cancel()
 		<-done
@@ -136,13 +137,13 @@ func TestAChangeBetweenReadingAndWatchingIsSeen(t *testing.T) {
 	put(t, path, "ab")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		count := 0
-		go w.watch(ctx, time.Second, func() { count++; cancel() })
+		var count atomic.Int64
+		go w.watch(ctx, time.Second, func() { count.Add(1); cancel() })
 		synctest.Wait()
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if count != 1 {
-			t.Errorf("told %d times", count)
+		if count.Load() != 1 {
+			t.Errorf("told %d times", count.Load())
 		}
 	})
 }
