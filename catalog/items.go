@@ -76,14 +76,12 @@ func parseItem(k Kind, raw wire.Raw) (item, error) {
 	if err != nil {
 		return item{}, err
 	}
-	value := o.Get(member[0])
-	key, ok := wire.String(value)
+	key, ok := wire.String(o.Get(member[0]))
 	if !ok || key == "" {
 		return item{}, fmt.Errorf("an item of %s has no %s", k.Method(), member[0])
 	}
-	// value is a slice of raw: what is left of the array behind it says where.
-	at := cap(raw) - cap(value)
-	it := item{raw: raw, key: key, at: int32(at), end: int32(at + len(value))}
+	at, end := o.Span(member[0])
+	it := item{raw: raw, key: key, at: int32(at), end: int32(end)}
 	if k == Templates {
 		it.template, _ = parseTemplate(key)
 	}

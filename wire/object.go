@@ -139,6 +139,19 @@ func (o *Object) Get(key string) Raw {
 	return nil
 }
 
+// Span is where the value of a watched member stands in the text that was
+// scanned; 0, 0 when the text has no such member.
+func (o *Object) Span(key string) (from, to int) {
+	if o.keys == nil {
+		return 0, 0
+	}
+	s := &o.spans[o.index(key)]
+	if !s.found {
+		return 0, 0
+	}
+	return int(s.value), int(s.end)
+}
+
 // Set gives a watched member a new value: in its place, or at the end when the
 // text has no such member. The value must be valid JSON; it is not copied. A nil
 // value removes the member.

@@ -204,3 +204,21 @@ func FuzzObject(f *testing.F) {
 		}
 	})
 }
+
+func TestSpanSaysWhereAValueStandsInTheText(t *testing.T) {
+	text := Raw(`{ "a" : 1, "name" :  "x\u0041" , "b":[2] }`)
+	o, err := ScanObject(text, []string{"name", "b", "gone"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Set("name", Raw(`"other"`)) // where it stood does not change
+	for key, want := range map[string]string{"name": `"x\u0041"`, "b": `[2]`, "gone": ``} {
+		if from, to := o.Span(key); string(text[from:to]) != want {
+			t.Errorf("%s stands at %d to %d, which is %q; want %q", key, from, to, text[from:to], want)
+		}
+	}
+	var zero Object
+	if from, to := zero.Span("name"); from != 0 || to != 0 {
+		t.Errorf("in the zero Object it stands at %d to %d", from, to)
+	}
+}
