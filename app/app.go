@@ -94,9 +94,13 @@ func (a *App) Repository(scope jackfield.Scope) *connections.Repository[broker.C
 // Start listens and serves until Stop. It returns as soon as clients can connect;
 // servers are listed in the background. ctx bounds nothing but Start itself.
 func (a *App) Start(ctx context.Context) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.opts.Config.Listen)
+	listen, err := a.opts.Config.listen()
 	if err != nil {
-		return jackfield.Errorf(jackfield.Unavailable, "cannot listen on %s: %w; choose another address with --listen", a.opts.Config.Listen, err)
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return jackfield.Errorf(jackfield.Unavailable, "cannot listen on %s: %w; choose another address with --listen", listen, err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -178,6 +182,7 @@ func (a *App) Stop(ctx context.Context) error {
 	if err := a.http.Shutdown(ctx); err != nil {
 		step("clients' connections", errors.Join(err, a.http.Close()))
 	}
+	step("what clients listen for", a.parts.broker.Close(ctx))
 	step("listing of servers", a.parts.catalog.Close(ctx))
 	step("connections to servers", a.parts.board.Close(ctx))
 	a.parts.close()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,7 +23,7 @@ const DefaultListen = "127.0.0.1:8420"
 // a file; a program that embeds the gateway may write one itself.
 type Config struct {
 	File      string // where it was read from; empty if from no file
-	Listen    string // host:port; port 0 takes any free one
+	Listen    string // host:port; port 0 takes any free one; empty: DefaultListen
 	PublicURL string // how clients reach the gateway from outside, without a slash at the end; may be empty
 	Data      string // directory for keys and the address file
 	Auth      Auth
@@ -195,6 +196,18 @@ func (c *Config) NeedsRestart(newer *Config) []string {
 		}
 	}
 	return names
+}
+
+// listen is where to listen, and an error when other machines can reach that and
+// nobody is asked who they are. Load finds the same in a file; this is for
+// programs that write their own Config.
+func (c *Config) listen() (string, error) {
+	address := cmp.Or(c.Listen, DefaultListen)
+	if isExposed(address) && c.Auth.Token == "" {
+		return "", jackfield.Errorf(jackfield.Invalid, "%s can be reached from other machines, and Config.Auth.Token is empty; "+
+			"set at least %d random characters, or listen on %s", address, minToken, DefaultListen)
+	}
+	return address, nil
 }
 
 // defaultData is the directory for data of the user that runs the gateway (XDG

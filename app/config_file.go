@@ -317,7 +317,7 @@ func (l *loader) listen(asked bool) string {
 		return DefaultListen
 	}
 	const form = "write host:port, such as " + DefaultListen
-	host, port, err := net.SplitHostPort(s.text)
+	_, port, err := net.SplitHostPort(s.text)
 	switch {
 	case err != nil:
 		s.fault(fmt.Sprintf("%q is no address to listen on", s.raw), form)
@@ -326,7 +326,7 @@ func (l *loader) listen(asked bool) string {
 		s.fault(fmt.Sprintf("%q has no port from 0 to 65535", s.raw), form)
 		return s.text
 	}
-	if !isLoopback(host) && !asked {
+	if isExposed(s.text) && !asked {
 		s.fault(fmt.Sprintf("%s can be reached from other machines, and there is no auth.token", s.raw),
 			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, or listen on "+DefaultListen)
 	}
@@ -342,6 +342,12 @@ func isPort(port string) bool {
 		n = n*10 + int(c-'0')
 	}
 	return port != "" && n <= 65535
+}
+
+// isExposed reports whether other machines can reach the address.
+func isExposed(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	return err == nil && !isLoopback(host)
 }
 
 // isLoopback reports whether only this machine can reach the host. A name other

@@ -326,3 +326,21 @@ func TestAPublicAddressWithoutATokenIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+func TestAConfigOfAProgramsOwnIsNotServedToAllEither(t *testing.T) {
+	for _, test := range []struct {
+		config Config
+		want   string
+	}{
+		{Config{}, DefaultListen},
+		{Config{Listen: "localhost:0"}, "localhost:0"},
+		{Config{Listen: ":1", Auth: Auth{Token: longToken}}, ":1"},
+		{Config{Listen: ":1"}, ""},
+		{Config{Listen: "gateway.local:1"}, ""},
+	} {
+		got, err := test.config.listen()
+		if got != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%+v: got %q, %v", test.config, got, err)
+		}
+	}
+}
