@@ -31,7 +31,7 @@ type Options[C pool.Conn] struct {
 	ShapeOf func(C) exchange.Shape
 
 	// Claimed is called when a connection that was opened as a probe has been given
-	// its key; it may be called again with the same key. nil: nothing.
+	// its key, by each caller that is given it so. nil: nothing.
 	Claimed func(c C, k pool.Key)
 
 	// Credential is the version of the credentials that a scope uses for a server;
@@ -130,10 +130,10 @@ func New[C pool.Conn](o Options[C]) *Board[C] {
 // Acquire gives a lease on the connection that w may use, and waits until ctx ends
 // for it. Errors are *jackfield.Error.
 func (b *Board[C]) Acquire(ctx context.Context, w Want) (pool.Lease[C], error) {
-	if err := b.refuse(w.Server, w.Owner); err != nil {
+	if err := b.refuse(&w.Server, w.Owner); err != nil {
 		return pool.Lease[C]{}, err
 	}
-	return b.acquire(ctx, w, false)
+	return b.acquire(ctx, &w, false)
 }
 
 // Listing gives a lease on a connection to list what s offers to owner. It is the
@@ -143,64 +143,82 @@ func (b *Board[C]) Listing(ctx context.Context, s jackfield.Server, owner jackfi
 	if s.Usage.OnDemand {
 		s.Usage.OnDemand = false // who asks for the listing has decided that
 	}
-	if err := b.refuse(s, owner); err != nil {
+	if err := b.refuse(&s, owner); err != nil {
 		return pool.Lease[C]{}, err
 	}
-	return b.acquire(ctx, Want{Server: s, Owner: owner}, true)
+	return b.acquire(ctx, &Want{Server: s, Owner: owner}, true)
 }
 
-// acquire goes on until it holds a connection that stands under the key that its
-// own shape asks for: what was known of the server may be missing or wrong.
-func (b *Board[C]) acquire(ctx context.Context, w Want, list bool) (pool.Lease[C], error) {
+// acquire finds a connection that stands under the key that its own shape asks for:
+// what was known of the server may be missing or wrong.
+func (b *Board[C]) acquire(ctx context.Context, w *Want, list bool) (pool.Lease[C], error) {
 	c := b.call(w, list)
-	shape, known := b.shape(w.Server)
+	k := c.key(b.shape(&w.Server))
+	if l, ok := b.pool.TryAcquire(k, c.versions); ok {
+		if next, ok := b.place(&c, l, k); !ok {
+			k = next
+		} else {
+			return l, nil
+		}
+	}
+	// A probe whose callers all left may be lying about.
+	if probe := c.probe(); k != probe {
+		if l, ok := b.pool.TryAcquire(probe, c.versions); ok {
+			if _, ok := b.place(&c, l, probe); ok {
+				return l, nil
+			}
+		}
+	}
 	for range triesMax {
-		k := c.key(shape, known)
-		l, err := b.take(ctx, c, k, known)
+		l, err := b.ask(ctx, &c, k)
 		if err != nil {
 			return l, err
 		}
-		shape, known = b.o.ShapeOf(l.Conn()), true
-		fits := c.key(shape, known)
-		stood := l.Key()
-		// What a modern server needs to know of the client comes with each request;
-		// another was told once and for all, and must have been told the same.
-		same := shape.Modern() || stood.Isolation.Caps == fits.Isolation.Caps
-		if same && l.Claim(fits) {
-			if stood != fits && b.o.Claimed != nil {
-				b.o.Claimed(l.Conn(), fits)
-			}
+		next, ok := b.place(&c, l, k)
+		if ok {
 			return l, nil
 		}
-		if stood.Isolation.ID == pool.Probe || stood == fits {
-			l.Release()
-		} else {
-			l.Retire() // it was shared by mistake
-		}
+		k = next
 	}
 	return pool.Lease[C]{}, jackfield.Errorf(jackfield.Unavailable,
 		"server %q shows another protocol with every connection; try again", w.Server.Name)
 }
 
-// take acquires the connection of k, or of a probe that was left over, or of the
-// probe that tells what k is.
-func (b *Board[C]) take(ctx context.Context, c call, k pool.Key, known bool) (pool.Lease[C], error) {
-	if known {
-		if l, ok := b.pool.TryAcquire(k, c.versions); ok {
-			return l, nil
-		}
-		if l, ok := b.pool.TryAcquire(c.probe(c.want.Caps), c.versions); ok {
-			return l, nil
-		}
-		return b.pool.Acquire(ctx, k, c.versions)
+// ask acquires the connection of k. Who asks for a probe joins the one that somebody
+// else asked for, whatever capabilities it declares.
+func (b *Board[C]) ask(ctx context.Context, c *call, k pool.Key) (pool.Lease[C], error) {
+	if k.Isolation.ID == pool.Probe {
+		at := site{k.Server, k.Scope}
+		k.Isolation.Caps = b.join(at, k.Isolation.Caps)
+		defer b.leave(at)
 	}
-	if k.Isolation.ID != pool.Probe {
-		return b.pool.Acquire(ctx, k, c.versions)
+	return b.pool.Acquire(ctx, k, c.versions)
+}
+
+// place sees to it that a connection that was asked for under one key stands under
+// the one that its shape asks for. When it cannot, it gives the lease back and says
+// which key to ask for.
+func (b *Board[C]) place(c *call, l pool.Lease[C], asked pool.Key) (next pool.Key, ok bool) {
+	shape := b.o.ShapeOf(l.Conn())
+	fits := c.key(shape, true)
+	if asked == fits {
+		return fits, true
 	}
-	at := site{k.Server, k.Scope}
-	caps := b.join(at, c.want.Caps)
-	defer b.leave(at)
-	return b.pool.Acquire(ctx, c.probe(caps), c.versions)
+	if asked.Isolation.ID != pool.Probe {
+		l.Retire() // it was shared by mistake
+		return fits, false
+	}
+	// What a modern server needs to know of the client comes with each request;
+	// another was told once and for all, and must have been told the same.
+	same := shape.Modern() || l.Key().Isolation.Caps == fits.Isolation.Caps
+	if !same || !l.Claim(fits) {
+		l.Release() // it is somebody else's, or will be
+		return fits, false
+	}
+	if b.o.Claimed != nil {
+		b.o.Claimed(l.Conn(), fits)
+	}
+	return fits, true
 }
 
 // join names the capabilities that the probe of a site declares: those of the first
@@ -247,9 +265,9 @@ func (b *Board[C]) dial(ctx context.Context, k pool.Key, _ jackfield.Versions) (
 }
 
 // shape is what is known of a server.
-func (b *Board[C]) shape(s jackfield.Server) (exchange.Shape, bool) {
+func (b *Board[C]) shape(s *jackfield.Server) (exchange.Shape, bool) {
 	if b.o.Shape != nil {
-		if shape, ok := b.o.Shape(s); ok {
+		if shape, ok := b.o.Shape(*s); ok {
 			return shape, true
 		}
 	}
@@ -284,7 +302,7 @@ func (b *Board[C]) Loaded(owner jackfield.Scope, session string) iter.Seq[pool.L
 				if !ok || s.Invalid != "" {
 					break
 				}
-				l, ok := b.pool.TryAcquire(k, b.versions(s, wide(b.o.OwnCredentials(s), owner)))
+				l, ok := b.pool.TryAcquire(k, b.versions(&s, wide(b.o.OwnCredentials(s), owner)))
 				if !ok {
 					continue
 				}
@@ -335,7 +353,7 @@ func (b *Board[C]) Status() iter.Seq2[pool.Key, pool.Status] { return b.pool.Sta
 func (b *Board[C]) Close(ctx context.Context) error { return b.pool.Close(ctx) }
 
 // refuse is why the owner may not have a connection to s; nil when it may.
-func (b *Board[C]) refuse(s jackfield.Server, owner jackfield.Scope) error {
+func (b *Board[C]) refuse(s *jackfield.Server, owner jackfield.Scope) error {
 	if s.Invalid != "" {
 		return jackfield.Errorf(jackfield.Invalid, "the definition of server %q cannot be used: %s", s.Name, s.Invalid)
 	}
@@ -346,7 +364,7 @@ func (b *Board[C]) refuse(s jackfield.Server, owner jackfield.Scope) error {
 	case s.Usage.RequiresOAuth:
 		return jackfield.Errorf(jackfield.Forbidden,
 			"server %q is opened by each person's own sign-in, so nobody has a connection to it for everybody; ask for it as a person", s.Name)
-	case b.o.OwnCredentials(s):
+	case b.o.OwnCredentials(*s):
 		return jackfield.Errorf(jackfield.Forbidden,
 			"server %q is used with each person's own credentials, so nobody has a connection to it for everybody; ask for it as a person", s.Name)
 	case s.Usage.OnDemand:

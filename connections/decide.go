@@ -11,20 +11,24 @@ import (
 // server, when it is known; as long as it is not and the definition leaves it open,
 // the answer is SharingAuto. Decide is pure.
 func Decide(s jackfield.Server, ownCredentials bool, shape exchange.Shape, known bool) (jackfield.Sharing, string) {
-	switch s.Usage.Sharing {
+	return decide(s.Usage.Sharing, ownCredentials, shape, known)
+}
+
+func decide(said jackfield.Sharing, ownCredentials bool, shape exchange.Shape, known bool) (jackfield.Sharing, string) {
+	switch said {
 	case jackfield.SharingApp:
 		if ownCredentials {
 			return jackfield.SharingOwner, "the definition says app, but each person uses their own credentials"
 		}
-		return jackfield.SharingApp, "the definition says so"
+		return said, "the definition says so"
 	case jackfield.SharingOwner, jackfield.SharingSession, jackfield.SharingCall:
-		return s.Usage.Sharing, "the definition says so"
+		return said, "the definition says so"
 	case jackfield.SharingAuto, "":
 	}
 	switch {
 	case !known:
 		return jackfield.SharingAuto, "decided with the first connection, which shows whether the server keeps state"
-	case stateful(shape):
+	case keepsState(shape):
 		return jackfield.SharingSession, "the server keeps state for each connection"
 	case ownCredentials:
 		return jackfield.SharingOwner, "each person uses their own credentials"
@@ -34,27 +38,40 @@ func Decide(s jackfield.Server, ownCredentials bool, shape exchange.Shape, known
 	return jackfield.SharingApp, "the server hands out no session"
 }
 
-// stateful reports whether the server keeps state for each connection. The modern
+// keepsState reports whether the server keeps state for each connection. The modern
 // revision has none, whatever carries it.
-func stateful(shape exchange.Shape) bool { return shape.Session && !shape.Modern() }
+func keepsState(shape exchange.Shape) bool { return shape.Session && !shape.Modern() }
 
-// call is one Want with what decides its key.
+// call is what decides the key of one Want. The shape of the server alone is
+// missing.
 type call struct {
-	want     Want
-	list     bool // wants to list, not to call
-	own      bool // each person uses their own credentials
-	wide     jackfield.Scope
+	server  jackfield.ServerID
+	said    jackfield.Sharing // what the definition says
+	own     bool              // each person uses their own credentials
+	list    bool              // it wants to list, not to call
+	owner   jackfield.Scope
+	wide    jackfield.Scope // the widest that the credentials allow
+	session string
+	caps    string
+
+	isolated string // Isolation.ID of the session or the call, once it was asked for
 	versions jackfield.Versions
-	once     string // the isolation of a connection for this call alone
 }
 
-// call works out what decides the key of w. The shape alone is missing.
-func (b *Board[C]) call(w Want, list bool) call {
-	c := call{want: w, list: list, own: b.o.OwnCredentials(w.Server)}
+func (b *Board[C]) call(w *Want, list bool) call {
+	c := call{
+		server:  w.Server.ID,
+		said:    w.Server.Usage.Sharing,
+		own:     b.o.OwnCredentials(w.Server),
+		list:    list,
+		owner:   w.Owner,
+		session: w.Session,
+		caps:    w.Caps,
+	}
 	c.wide = wide(c.own, w.Owner)
-	c.versions = b.versions(w.Server, c.wide)
-	if w.Server.Usage.Sharing == jackfield.SharingCall && !list {
-		c.once = b.nextCall()
+	c.versions = b.versions(&w.Server, c.wide)
+	if c.said == jackfield.SharingCall && !list {
+		c.isolated = b.nextCall()
 	}
 	return c
 }
@@ -69,25 +86,27 @@ func wide(ownCredentials bool, owner jackfield.Scope) jackfield.Scope {
 
 // versions are what a connection to s with the credentials of a scope must not be
 // older than.
-func (b *Board[C]) versions(s jackfield.Server, credentials jackfield.Scope) jackfield.Versions {
+func (b *Board[C]) versions(s *jackfield.Server, credentials jackfield.Scope) jackfield.Versions {
 	return jackfield.Versions{Definition: s.Version, Credential: b.o.Credential(s.ID, credentials)}
 }
 
 // key decides which connection the call may use, and with whom it shares it.
 func (c *call) key(shape exchange.Shape, known bool) pool.Key {
-	k := pool.Key{Server: c.want.Server.ID, Scope: c.want.Owner}
-	k.Isolation.Caps = c.want.Caps
-	sharing, _ := Decide(c.want.Server, c.own, shape, known)
+	sharing, _ := decide(c.said, c.own, shape, known)
 	if c.list {
 		return c.listKey(sharing, shape, known)
 	}
+	k := pool.Key{Server: c.server, Scope: c.owner, Isolation: pool.Isolation{Caps: c.caps}}
 	switch sharing {
 	case jackfield.SharingCall:
-		k.Isolation.ID = c.once
+		k.Isolation.ID = c.isolated
 		return k
 	case jackfield.SharingSession:
-		if c.want.Session != "" {
-			k.Isolation.ID = sessionPrefix + c.want.Session
+		if c.session != "" {
+			if c.isolated == "" {
+				c.isolated = sessionPrefix + c.session
+			}
+			k.Isolation.ID = c.isolated
 			return k
 		}
 	case jackfield.SharingApp:
@@ -95,7 +114,7 @@ func (c *call) key(shape exchange.Shape, known bool) pool.Key {
 	case jackfield.SharingOwner, jackfield.SharingAuto:
 	}
 	if !known {
-		return c.probe(c.want.Caps)
+		return c.probe()
 	}
 	if shape.Modern() {
 		k.Isolation.Caps = "" // each request declares its own
@@ -106,13 +125,13 @@ func (c *call) key(shape exchange.Shape, known bool) pool.Key {
 // listKey decides on which connection one lists: the shared one, unless that would
 // be somebody's own state.
 func (c *call) listKey(sharing jackfield.Sharing, shape exchange.Shape, known bool) pool.Key {
-	k := pool.Key{Server: c.want.Server.ID, Scope: c.wide}
+	k := pool.Key{Server: c.server, Scope: c.wide}
 	switch {
 	case !known:
-		return c.probe("")
+		return c.probe()
 	case sharing == jackfield.SharingApp:
-	case sharing == jackfield.SharingOwner && !stateful(shape):
-		k.Scope = c.want.Owner
+	case sharing == jackfield.SharingOwner && !keepsState(shape):
+		k.Scope = c.owner
 	default:
 		k.Isolation.ID = listing
 	}
@@ -120,10 +139,6 @@ func (c *call) listKey(sharing jackfield.Sharing, shape exchange.Shape, known bo
 }
 
 // probe is the key of the connection that shows what the server is like.
-func (c *call) probe(caps string) pool.Key {
-	return pool.Key{
-		Server:    c.want.Server.ID,
-		Scope:     c.wide,
-		Isolation: pool.Isolation{ID: pool.Probe, Caps: caps},
-	}
+func (c *call) probe() pool.Key {
+	return pool.Key{Server: c.server, Scope: c.wide, Isolation: pool.Isolation{ID: pool.Probe, Caps: c.caps}}
 }

@@ -142,5 +142,5 @@ func (r *Repository[C]) find(name string) (jackfield.Server, error) {
 	if !ok {
 		return s, unknown(name)
 	}
-	return s, r.board.refuse(s, r.scope)
+	return s, r.board.refuse(&s, r.scope)
 }

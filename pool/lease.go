@@ -117,7 +117,7 @@ func (l Lease[C]) Stale() <-chan struct{} {
 // Claim moves a connection that was opened as a probe to the key it turned out to
 // belong to. It reports whether the connection stands under that key now: because
 // it did already, or because it stood under a [Probe] key and the new one was
-// free.
+// free: nothing stood there but a failure or an older version.
 func (l Lease[C]) Claim(to Key) bool {
 	if l.slot == nil {
 		return false
@@ -135,10 +135,12 @@ func (l Lease[C]) Claim(to Key) bool {
 		return false
 	}
 	if other := p.slots[to]; other != nil {
-		if other.state != Failed {
+		newer := other.version.Older(s.version) && !s.version.Older(other.version)
+		if other.state != Failed && !newer {
 			return false
 		}
-		p.forgetLocked(other) // it failed, and here is one that did not
+		// What failed or is out of date has had its time.
+		p.retireLocked(other, reasonOlder, nil)
 	}
 	return p.moveLocked(s, to, traits)
 }

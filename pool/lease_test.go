@@ -145,6 +145,35 @@ func TestAProbeTakesTheKeyOfAFailure(t *testing.T) {
 	})
 }
 
+func TestAProbeReplacesAnOlderVersion(t *testing.T) {
+	pooled(t, Options[*conn]{}, func(pt *poolTest) {
+		old, d1 := pt.open("docs/ann", 1)
+		probe, d2 := pt.open("docs//probe", 2)
+		if !probe.Claim(key("docs/ann")) {
+			t.Error("an older version kept a newer one out")
+		}
+		pt.acquire("docs/ann", 2).wantLease(d2).Release()
+		d1.wantOpen()
+		old.Release()
+		d1.wantClosed()
+		older, _ := pt.open("docs//probe", 1)
+		if older.Claim(key("docs/ann")) {
+			t.Error("an older version replaced a newer one")
+		}
+		older.Release()
+		waiting := pt.acquire("docs/bob", 1)
+		d3 := pt.wantDial("docs/bob")
+		newer, d4 := pt.open("docs//probe", 3)
+		if !newer.Claim(key("docs/bob")) {
+			t.Error("the dial of an older version kept a newer one out")
+		}
+		d3.wantCancelled()
+		waiting.wantLease(d4).Release()
+		newer.Release()
+		probe.Release()
+	})
+}
+
 func TestAProbeIsNotClaimedByAnOwnerWithoutRoom(t *testing.T) {
 	o := Options[*conn]{
 		Limits: Limits{OpenOwner: 2, ChildrenOwner: 1},

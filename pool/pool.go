@@ -210,7 +210,7 @@ func (p *Pool[C]) enter(ctx context.Context, k Key, v jackfield.Versions) (*slot
 		case s.version.Older(v):
 			v = newest(s.version, v)
 			prior.good = s.past.good
-			p.retireLocked(s, "a newer version is asked for", nil)
+			p.retireLocked(s, reasonOlder, nil)
 		case s.state == Ready && p.takeLocked(s):
 			p.settleLocked(s)
 			return nil, nil

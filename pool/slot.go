@@ -37,7 +37,11 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
 
-const reasonIdle = "nobody used it for a while"
+// Reasons for which a slot is retired in more than one place.
+const (
+	reasonIdle  = "nobody used it for a while"
+	reasonOlder = "a newer version replaces it"
+)
 
 // A slot is one life of one key's connection, from the wish for it to its end, or
 // the memory that it failed. It dials at most once. Unless said otherwise its
@@ -63,7 +67,7 @@ type slot[C Conn] struct {
 	waiters  int
 	leases   int
 	holds    []hold
-	free     uint32 // the first free place of holds + 1
+	free     uint32        // the first free place of holds + 1
 	usedAt   time.Time     // when it was last taken out of the idle list, or became Ready
 	usedFor  time.Duration // from then on until it was idle again
 	timer    *time.Timer

@@ -226,8 +226,17 @@ func (c *askingConn) Abort(error)                 { c.ask() }
 func TestASlotCannotGoBackwards(t *testing.T) {
 	p := New(Options[*conn]{Dial: (&poolTest{}).dial})
 	for _, step := range [][2]State{
-		{0, Ready}, {Ready, Connecting}, {Ready, Failed}, {Ready, gone}, {Failed, Ready}, {Failed, Connecting},
-		{Draining, Ready}, {gone, Connecting}, {gone, Draining}, {gone, gone}, {Connecting, Connecting},
+		{0, Ready},
+		{Ready, Connecting},
+		{Ready, Failed},
+		{Ready, gone},
+		{Failed, Ready},
+		{Failed, Connecting},
+		{Draining, Ready},
+		{gone, Connecting},
+		{gone, Draining},
+		{gone, gone},
+		{Connecting, Connecting},
 	} {
 		func() {
 			defer func() {
