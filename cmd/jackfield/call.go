@@ -150,7 +150,7 @@ func (s *shell) callWithin(ctx context.Context, c *calling) error {
 	result, err := s.ask(ctx, conn, c, arguments, caps, line)
 	line.clear()
 	if err != nil {
-		return err
+		return known.explain(c, err)
 	}
 	return s.printResult(c, result)
 }
@@ -160,6 +160,7 @@ func (s *shell) callWithin(ctx context.Context, c *calling) error {
 type schemaOf struct {
 	input   schema
 	found   bool
+	others  []string // what else the server offers
 	mirrors []upstream.ParamHeader
 }
 
@@ -169,10 +170,28 @@ func (k *schemaOf) learn(ctx context.Context, conn *upstream.Conn, name string) 
 		return // the call itself will say why
 	}
 	for _, raw := range list.Items {
-		if t, err := parseTool(raw); err == nil && t.Name == name {
-			k.input, k.found = t.InputSchema, true
+		switch t, err := parseTool(raw); {
+		case err != nil:
+		case t.Name == name:
+			k.input, k.found, k.mirrors = t.InputSchema, true, t.InputSchema.mirrors()
+		default:
+			k.others = append(k.others, t.Name)
 		}
 	}
+}
+
+const mostNamed = 20 // tools in one message
+
+// explain adds to the gateway's word on a tool that is not there what is.
+func (k *schemaOf) explain(c *calling, err error) error {
+	if k.found || len(k.others) == 0 || jackfield.CodeOf(err) != jackfield.Invalid {
+		return err
+	}
+	names := strings.Join(k.others[:min(len(k.others), mostNamed)], ", ")
+	if len(k.others) > mostNamed {
+		names += fmt.Sprintf(" and %d more", len(k.others)-mostNamed)
+	}
+	return usagef("%s has no tool %q; it has %s", c.server, c.tool, printable(names))
 }
 
 func (k *schemaOf) headers(string, string) []upstream.ParamHeader { return k.mirrors }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/jackfield-dev/jackfield"
@@ -34,9 +35,10 @@ type shell struct {
 	env      func(string) (string, bool)
 	terminal func(any) (int, bool)
 
-	json   bool            // --json: answers as JSON
-	reload chan struct{}   // SIGHUP came; has room for one
-	now    context.Context //nolint:containedctx // ends with the second signal: no more patience; lives as long as the run
+	json    bool            // --json: answers as JSON
+	serving atomic.Bool     // SIGHUP reloads; else it stops, as a terminal that goes away wants it
+	reload  chan struct{}   // SIGHUP came; has room for one
+	now     context.Context //nolint:containedctx // ends with the second signal: no more patience; lives as long as the run
 }
 
 // Run runs one command and returns the exit code: see exitCodes in errors.go.
@@ -86,7 +88,7 @@ func (s *shell) watch(signals <-chan os.Signal, done <-chan struct{}, stop conte
 		case <-done:
 			return
 		case sig := <-signals:
-			if sig == syscall.SIGHUP {
+			if sig == syscall.SIGHUP && s.serving.Load() {
 				select {
 				case s.reload <- struct{}{}:
 				default: // one is due already

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/internal/api"
+	"github.com/jackfield-dev/jackfield/upstream"
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
@@ -184,6 +185,7 @@ type schema struct {
 	OneOf       []constant  `json:"oneOf"`
 	AnyOf       []constant  `json:"anyOf"`
 	Default     any         `json:"default"`
+	Header      string      `json:"x-mcp-header"`
 }
 
 // constant is one choice of an enumeration with titles.
@@ -258,6 +260,21 @@ func (s schema) property(name string) (schema, bool) {
 	}
 	p, ok := s.Properties.by[name]
 	return p, ok
+}
+
+// mirrors are the arguments below path that travel in headers as well
+// (2026-07-28, basic/transports).
+func (s schema) mirrors(path ...string) []upstream.ParamHeader {
+	var all []upstream.ParamHeader
+	for _, name := range s.all() {
+		property, _ := s.property(name)
+		below := append(slices.Clone(path), name)
+		if property.Header != "" {
+			all = append(all, upstream.ParamHeader{Name: property.Header, Path: below})
+		}
+		all = append(all, property.mirrors(below...)...)
+	}
+	return all
 }
 
 func parseTool(raw wire.Raw) (tool, error) {

@@ -102,7 +102,7 @@ func connections(began time.Time) iter.Seq2[pool.Key, pool.Status] {
 		status pool.Status
 	}{
 		{key("github", jackfield.User("bob"), ""), pool.Status{State: pool.Failed, Stage: "auth", Reason: "the token was refused", Since: began, Attempts: 2}},
-		{key("github", jackfield.User("ann"), "session:" + hidden), pool.Status{State: pool.Ready, Since: began.Add(time.Minute), Leases: 2, LastGood: began.Add(time.Minute)}},
+		{key("github", jackfield.User("ann"), "session:"+hidden), pool.Status{State: pool.Ready, Since: began.Add(time.Minute), Leases: 2, LastGood: began.Add(time.Minute)}},
 		{key("github", jackfield.App(), ""), pool.Status{State: pool.Ready, Since: began.Add(30 * time.Second), Leases: 1, LastGood: began.Add(30 * time.Second)}},
 		{key("old", jackfield.App(), ""), pool.Status{State: pool.Failed, Stage: "connect", Reason: "connection refused", Since: began, Next: began.Add(2 * time.Minute), Attempts: 1}},
 		{key("old", jackfield.User("ann"), ""), pool.Status{State: pool.Failed, Stage: "dns", Reason: "no such host", Since: began.Add(time.Second), Next: began.Add(3 * time.Minute), Attempts: 4}},

@@ -108,7 +108,7 @@ var toolCases = []struct {
 	{"notes", "delete_note", `{"id":2}`, "Deleted note 2: Call Ann", false},
 	{"notes", "delete_note", `{"id":2}`, "there is no note 2: list_notes tells the numbers", true},
 	{"notes", "clear_notes", `{}`, "this client cannot be asked for confirmation: ask the person, and if the answer is yes call clear_notes with confirm: true", true},
-	{"notes", "clear_notes", `{"confirm":true}`, "Deleted all 1 notes", false},
+	{"notes", "clear_notes", `{"confirm":true}`, "Deleted 1 note", false},
 }
 
 func TestEveryToolAnswersInEveryEraWithDataThatItsSchemaAllows(t *testing.T) {

@@ -114,6 +114,13 @@ func (b *board) indexLocked(id int) int {
 	return slices.IndexFunc(b.notes, func(n note) bool { return n.ID == id })
 }
 
+func notesText(n int) string {
+	if n == 1 {
+		return "1 note"
+	}
+	return fmt.Sprintf("%d notes", n)
+}
+
 func noNote(id int) error {
 	return fmt.Errorf("there is no note %d: list_notes tells the numbers", id)
 }
@@ -295,7 +302,7 @@ func (b *board) clear(ctx context.Context, k *call, in clearNotesIn) (reply[dele
 	}
 	if !in.Confirm {
 		// The state ties a yes to the notes that it was said about.
-		yes, err := k.confirm(ctx, "confirm", fmt.Sprintf("Delete all %d notes for good?", n), b.state(revision))
+		yes, err := k.confirm(ctx, "confirm", fmt.Sprintf("Delete %s for good?", notesText(n)), b.state(revision))
 		switch {
 		case errors.Is(err, errCannotAsk):
 			return reply[deletedOut]{}, fmt.Errorf("%w: ask the person, and if the answer is yes call clear_notes with confirm: true", err)
@@ -315,7 +322,7 @@ func (b *board) clear(ctx context.Context, k *call, in clearNotesIn) (reply[dele
 	b.mu.Unlock()
 	k.log(ctx, "notice", "all notes deleted")
 	k.changed(ctx, "", true)
-	return reply[deletedOut]{text: fmt.Sprintf("Deleted all %d notes", n), data: deletedOut{Deleted: n}}, nil
+	return reply[deletedOut]{text: "Deleted " + notesText(n), data: deletedOut{Deleted: n}}, nil
 }
 
 // state is what a client has to bring back with its yes.
@@ -425,7 +432,7 @@ func (b *board) reviewPrompt() prompt {
 				return nil, invalid("there are no notes to review: add one first, or leave the tag out")
 			}
 			return object{
-				"description": fmt.Sprintf("A review of %d notes", found),
+				"description": "A review of " + notesText(found),
 				"messages":    []object{{"role": "user", "content": object{"type": "text", "text": text.String()}}},
 			}, nil
 		},

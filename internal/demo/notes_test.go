@@ -28,7 +28,7 @@ func clearing(p *peer) (id string, question wire.Message) {
 
 func TestALegacyClientIsAskedWhileTheCallIsOpen(t *testing.T) {
 	for answer, want := range map[string]string{
-		`"result":{"action":"accept","content":{"confirm":true}}`:  "Deleted all 1 notes",
+		`"result":{"action":"accept","content":{"confirm":true}}`:  "Deleted 1 note",
 		`"result":{"action":"accept","content":{"confirm":false}}`: "Not confirmed: nothing was deleted",
 		`"result":{"action":"decline"}`:                            "Not confirmed: nothing was deleted",
 		`"error":{"code":-32601,"message":"no"}`:                   "the question could not be asked: no (JSON-RPC error -32601)",
@@ -36,7 +36,7 @@ func TestALegacyClientIsAskedWhileTheCallIsOpen(t *testing.T) {
 		inBubble(t, "notes", Options{}, func(p *peer) {
 			id, question := clearing(p)
 			q := decode(t, question.Params)
-			if q["message"] != "Delete all 1 notes for good?" || q["mode"] != "form" || q["requestedSchema"] == nil {
+			if q["message"] != "Delete 1 note for good?" || q["mode"] != "form" || q["requestedSchema"] == nil {
 				t.Errorf("the question is %s", question.Params)
 			}
 			p.send(`{"jsonrpc":"2.0","id":"never asked","result":{}}`)
@@ -93,7 +93,7 @@ func TestAModernClientIsAskedByAResultAndAnswersByARetry(t *testing.T) {
 		}
 		state, _ = r["requestState"].(string)
 		r = p.ok("tools/call", `{"name":"clear_notes","requestState":"`+state+`",`+accept+`}`)
-		if got := textOf(t, r); got != "Deleted all 2 notes" {
+		if got := textOf(t, r); got != "Deleted 2 notes" {
 			t.Errorf("%q", got)
 		}
 	})
