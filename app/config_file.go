@@ -42,10 +42,10 @@ type fileAuth struct {
 type fileLimits struct {
 	Body        document.Size     `json:"body,omitzero" jsonschema:"Bytes of one request body from a client. Default 4MiB."`
 	Message     document.Size     `json:"message,omitzero" jsonschema:"Bytes of one message from a server. Default 16MiB."`
-	Sessions    fileBudget        `json:"sessions,omitzero" jsonschema:"Sessions of clients that have them. Default 50000, 10000 for one owner."`
+	Sessions    fileSessions      `json:"sessions,omitzero" jsonschema:"Sessions of clients that have them. Default 50000, 10000 for one owner."`
 	Dials       fileBudget        `json:"dials,omitzero" jsonschema:"Connections being made at once. Default 64, 8 to one server, 16 for one owner."`
 	Connections fileBudget        `json:"connections,omitzero" jsonschema:"Open connections to servers. Default 4096, 1024 to one server, 64 for one owner."`
-	Programs    fileBudget        `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 32 for one owner."`
+	Programs    filePrograms      `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 32 for one owner."`
 	Idle        document.Duration `json:"idle,omitzero" jsonschema:"Until an unused connection is closed. Default 15m."`
 	Drain       document.Duration `json:"drain,omitzero" jsonschema:"Until what still uses a replaced connection is ended. Default 5m."`
 	Call        document.Duration `json:"call,omitzero" jsonschema:"One call to a server without a timeout of its own. Default 60s."`
@@ -56,6 +56,15 @@ type fileBudget struct {
 	Total     int `json:"total,omitempty" jsonschema:"In the whole process."`
 	PerServer int `json:"perServer,omitempty" jsonschema:"For one server."`
 	PerOwner  int `json:"perOwner,omitempty" jsonschema:"For one owner: a person, or the gateway itself."`
+}
+
+type fileSessions struct {
+	Total    int `json:"total,omitempty" jsonschema:"In the whole process."`
+	PerOwner int `json:"perOwner,omitempty" jsonschema:"For one person."`
+}
+
+type filePrograms struct {
+	PerOwner int `json:"perOwner,omitempty" jsonschema:"For one owner: a person, or the gateway itself."`
 }
 
 type fileLog struct {
@@ -415,7 +424,10 @@ func (l *loader) limits() Limits {
 	}
 	return Limits{
 		Body: int64(f.Body), Message: int64(f.Message),
-		Sessions: Budget(f.Sessions), Dials: Budget(f.Dials), Connections: Budget(f.Connections), Programs: Budget(f.Programs),
+		Sessions:    Budget{Total: f.Sessions.Total, PerOwner: f.Sessions.PerOwner},
+		Dials:       Budget(f.Dials),
+		Connections: Budget(f.Connections),
+		Programs:    Budget{PerOwner: f.Programs.PerOwner},
 		Idle: time.Duration(f.Idle), Drain: time.Duration(f.Drain),
 		Call: time.Duration(f.Call), Connect: time.Duration(f.Connect),
 	}

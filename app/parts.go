@@ -170,6 +170,7 @@ func (p *parts) apply(c *Config, problems []Problem) (registry.Change, error) {
 		p.board.Reset(ofServer(id))
 	}
 	p.catalog.Keep(p.servers())
+	p.broker.Changed(change.Removed)
 	return change, nil
 }
 

@@ -8,11 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // observed runs a watch over the file while the steps change it, and tells how
 // many changes were told after each step. Steps are one interval and a half
