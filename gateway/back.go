@@ -21,19 +21,25 @@ const (
 )
 
 // newStream makes the stream of a POST, which can be resumed by its event ids.
-func (s *session) newStream() *stream {
+func (s *session) newStream(l *ledger) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made++
-	st := newStream(postStream + strconv.FormatUint(s.made, 36))
+	st := newStream(postStream+strconv.FormatUint(s.made, 36), l)
 	s.prime(st)
 	if s.ended == nil {
 		if s.posts == nil {
-			s.posts = make(map[string]*stream, 1)
+			s.posts = make(map[string]*post, 1)
 		}
-		s.posts[st.name] = st
+		s.posts[st.name] = &post{stream: st}
 	}
 	return st
+}
+
+// post is the stream of a POST in its session. The session's mu guards it.
+type post struct {
+	*stream
+	kept *time.Timer // lets go of it; nil: its request is under way
 }
 
 // prime begins a stream with an event that has an id and no message, so that it
@@ -49,27 +55,23 @@ func (s *session) prime(st *stream) {
 
 // retire keeps an answered stream for a while, for a client that lost its
 // connection before the answer, if there is room and it has an answer at all.
-func (s *session) retire(st *stream, h *Handler, answered bool) {
+func (s *session) retire(st *stream, answered bool, keep time.Duration) {
 	if st == nil {
 		return
 	}
-	name, size := st.name, int64(st.size())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !answered || s.ended != nil || len(s.posts) > maxReplays {
-		delete(s.posts, name)
+	p := s.posts[st.name]
+	if p == nil || !answered || len(s.posts) > maxReplays || st.ledger.full() {
+		delete(s.posts, st.name)
+		st.discard()
 		return
 	}
-	if h.replay.Add(size) > int64(h.opts.Limits.Replay) {
-		h.replay.Add(-size)
-		delete(s.posts, name)
-		return
-	}
-	time.AfterFunc(h.opts.Timing.Replay, func() {
-		h.replay.Add(-size)
+	p.kept = time.AfterFunc(keep, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.posts, name)
+		delete(s.posts, st.name)
+		st.discard()
 	})
 }
 
@@ -94,7 +96,7 @@ func (x *inbound) get() {
 	}
 	defer x.streams.give(x.who.Subject)
 	x.gate.settle(x.visit)
-	st, from, err := s.resume(x.r.Header.Get(wire.HeaderLastEventID))
+	st, from, err := s.resume(x.r.Header.Get(wire.HeaderLastEventID), &x.ledger)
 	if err != nil {
 		x.refuseError(err)
 		return
@@ -111,7 +113,7 @@ func (x *inbound) get() {
 
 // resume finds the stream and the event to go on with; an empty id means the
 // session's own stream, from here on.
-func (s *session) resume(id string) (*stream, uint64, error) {
+func (s *session) resume(id string, l *ledger) (*stream, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
@@ -122,14 +124,14 @@ func (s *session) resume(id string) (*stream, uint64, error) {
 		return nil, 0, jackfield.Errorf(jackfield.Invalid, "the Last-Event-ID %q is none of this session's", clip(id))
 	}
 	if strings.HasPrefix(name, postStream) {
-		if st := s.posts[name]; st != nil {
-			return st, number + 1, nil
+		if p := s.posts[name]; p != nil {
+			return p.stream, number + 1, nil
 		}
 		return nil, 0, jackfield.Errorf(jackfield.Invalid, "the stream of the Last-Event-ID %q is not kept any more; send the request again", clip(id))
 	}
 	if s.own == nil {
 		s.made++
-		s.own = newStream(ownStream + strconv.FormatUint(s.made, 36))
+		s.own = newStream(ownStream+strconv.FormatUint(s.made, 36), l)
 		s.prime(s.own)
 	}
 	if s.own.name == name {
@@ -204,6 +206,7 @@ func (x *inbound) lingerFor(s *session, st *stream) {
 			s.ear.stop()
 		}
 		s.own, s.ear, s.linger = nil, nil, nil
+		st.discard()
 	})
 }
 

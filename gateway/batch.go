@@ -91,7 +91,7 @@ func readBatch(raw []wire.Raw) (items []item, why string) {
 
 // answerBatch answers the requests at once and ends when the last is answered.
 func (x *inbound) answerBatch(s *session, requests []item) {
-	st := s.newStream()
+	st := s.newStream(&x.ledger)
 	all := &reply{x: x, open: func() *stream { return st }}
 	all.mu.Lock()
 	all.streamLocked()
@@ -106,5 +106,5 @@ func (x *inbound) answerBatch(s *session, requests []item) {
 	}
 	wg.Wait()
 	all.ended(all.finished())
-	s.retire(st, x.Handler, true)
+	s.retire(st, true, x.opts.Timing.Replay)
 }

@@ -78,7 +78,7 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 		if event != "" && !strings.ContainsAny(event, "\r\n") {
-			if st, _, err := h.sessions.only(t).resume(event); err == nil && st == nil {
+			if st, _, err := h.sessions.only(t).resume(event, &h.ledger); err == nil && st == nil {
 				t.Error("neither a stream nor an error")
 			}
 		}

@@ -59,6 +59,13 @@ func (g *gate) settleLocked(v *visit) {
 	}
 }
 
+// count is how many are inside, without those that settled.
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.counted
+}
+
 func (g *gate) leave(v *visit) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -132,6 +139,12 @@ func (q *quota) take(owner string) error {
 	q.total++
 	q.by[owner]++
 	return nil
+}
+
+func (q *quota) count() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.total
 }
 
 func (q *quota) give(owner string) {

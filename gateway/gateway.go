@@ -76,7 +76,7 @@ type Limits struct {
 	OwnerSessions   int // sessions of one principal; 10,000
 	Streams         int // event streams that wait for changes; 20,000
 	OwnerStreams    int // the same, of one principal; 2,000
-	Replay          int // bytes kept of answered streams for clients that come back; 64 MiB
+	Events          int // bytes of events that wait, or are kept for clients that come back; 256 MiB
 }
 
 // Timing is how long things may take. Zero means the default.
@@ -105,7 +105,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.OwnerSessions, 10_000},
 		{&l.Streams, 20_000},
 		{&l.OwnerStreams, 2_000},
-		{&l.Replay, 64 << 20},
+		{&l.Events, 256 << 20},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def
@@ -144,7 +144,7 @@ type Handler struct {
 	sessions *sessions
 	states   sealer
 	bodies   atomic.Int64 // bytes of request bodies in memory
-	replay   atomic.Int64 // bytes kept in answered streams
+	ledger   ledger
 	lastID   atomic.Int64 // of our own requests to clients
 }
 
@@ -177,6 +177,7 @@ func New(o Options) *Handler {
 		streams: newQuota(o.Limits.Streams, o.Limits.OwnerStreams),
 		states:  newSealer(o.Key, "request state"),
 	}
+	h.ledger.max = int64(o.Limits.Events)
 	h.sessions = newSessions(o, newSealer(o.Key, "session id"))
 	var seed [8]byte
 	_, _ = rand.Read(seed[:])
@@ -196,6 +197,23 @@ func (h *Handler) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// Status is what a Handler holds now.
+type Status struct {
+	Requests int   // being answered
+	Streams  int   // that wait for changes
+	Sessions int   // of legacy clients
+	Events   int64 // bytes that wait, or are kept for clients that come back
+	Dropped  int64 // notifications, so far, that a client was too slow for
+}
+
+// Status reports what the Handler holds now.
+func (h *Handler) Status() Status {
+	return Status{
+		Requests: h.gate.count(), Streams: h.streams.count(), Sessions: h.sessions.count(),
+		Events: h.ledger.bytes.Load(), Dropped: h.ledger.dropped.Load(),
 	}
 }
 

@@ -76,12 +76,19 @@ func (b *script) sessionsEnded() int {
 func open(t testing.TB, o Options) *Handler {
 	t.Helper()
 	h := New(o)
-	t.Cleanup(func() {
-		if err := h.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { shut(t, h) })
 	return h
+}
+
+// shut closes a Handler and checks that nothing is left of it.
+func shut(t testing.TB, h *Handler) {
+	t.Helper()
+	if err := h.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if s := h.Status(); s != (Status{Dropped: s.Dropped}) {
+		t.Errorf("something is left: %+v", s)
+	}
 }
 
 // header is a list of names and values: "Name: value". An empty value removes.

@@ -64,7 +64,7 @@ func (x *inbound) legacy(in *parts) {
 		x.w.WriteHeader(http.StatusAccepted)
 	case wire.Request:
 		r := &reply{x: x}
-		r.open = func() *stream { return s.newStream() }
+		r.open = func() *stream { return s.newStream(&x.ledger) }
 		x.legacyRequest(s, in, r)
 	}
 }
@@ -214,16 +214,19 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 	}
 	defer done()
 	r.watch()
-	defer r.close()
+	answered := false
+	defer func() {
+		r.close()
+		s.retire(r.streamed(), answered, x.opts.Timing.Replay)
+	}()
 	res, err := x.opts.Broker.Do(ctx, x.caller(s), req, &legacyPeer{reply: r, s: s, token: token})
 	if wasCancelled(ctx) {
 		r.abandon()
-		s.retire(r.streamed(), x.Handler, false)
 		return
 	}
 	status, raw, e := x.legacyAnswer(res, err, ctx)
 	r.finish(status, raw, e)
-	s.retire(r.streamed(), x.Handler, true)
+	answered = true
 }
 
 // legacyAnswer puts the end of an exchange into the words of the older revisions.

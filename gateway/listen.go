@@ -50,7 +50,7 @@ func (x *inbound) listen(in *parts, c broker.Caller) {
 	x.gate.settle(x.visit)
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
-	l := &listener{reply: &reply{x: x, open: unnamed}}
+	l := &listener{reply: &reply{x: x, open: x.unnamed}}
 	l.watch()
 	defer l.close()
 	err = x.opts.Broker.Listen(ctx, c, filter, l.acknowledge, l.deliver)

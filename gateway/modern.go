@@ -166,7 +166,7 @@ func (x *inbound) mirrored(in *parts) *wire.Error {
 func (x *inbound) discover(c broker.Caller) {
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
-	r := &reply{x: x, open: unnamed}
+	r := &reply{x: x, open: x.unnamed}
 	r.watch()
 	defer r.close()
 	about, err := x.opts.Broker.About(ctx, c)
@@ -218,11 +218,11 @@ func orEmpty(object wire.Raw) wire.Raw {
 	return object
 }
 
-func unnamed() *stream { return newStream("") }
+func (h *Handler) unnamed() *stream { return newStream("", &h.ledger) }
 
 // modernExchange has the broker answer.
 func (x *inbound) modernExchange(in *parts, c broker.Caller) {
-	peer := modernPeer{reply: &reply{x: x, open: unnamed}}
+	peer := modernPeer{reply: &reply{x: x, open: x.unnamed}}
 	info, level := in.meta.Get(exchange.MetaClientInfo), in.meta.Get(exchange.MetaLogLevel)
 	answers, state := in.params.Get("inputResponses"), in.params.Get("requestState")
 	req, token, err := in.request(x.msg.Method, c.Caps)

@@ -143,9 +143,7 @@ func TestModernClientThatHangsUpCancelsItsRequest(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if err := h.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		shut(t, h)
 	})
 }
 
@@ -170,7 +168,7 @@ func TestASilentReplyBecomesAStreamAndKeepsItselfAlive(t *testing.T) {
 			t.Error(got)
 		}
 		c.wantEnd(t)
-		_ = h.Close(t.Context())
+		shut(t, h)
 	})
 }
 
@@ -331,6 +329,7 @@ func TestListenThatCannotBeIsAnError(t *testing.T) {
 	if err := h.streams.take("local"); err != nil {
 		t.Fatal(err)
 	}
+	defer h.streams.give("local")
 	if code, _, _ := errorOf(t, sendModern(h, "/mcp", "1", "subscriptions/listen", `"notifications":{}`, "")); code != codeExhausted {
 		t.Error(code)
 	}

@@ -90,9 +90,13 @@ func (r *reply) finish(status int, result wire.Raw, e *wire.Error) {
 
 // ended ends the stream and waits until it is written.
 func (r *reply) ended(s *stream) {
-	if !r.part {
-		s.end()
-		<-r.served
+	if r.part {
+		return
+	}
+	s.end()
+	<-r.served
+	if s.name == "" {
+		s.discard() // nobody can come back for it
 	}
 }
 

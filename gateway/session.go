@@ -43,7 +43,7 @@ type life struct {
 	level  string
 	calls  map[string]context.CancelCauseFunc // requests under way, by id as callKey has it
 	asked  map[string]chan exchange.Answer    // our requests under way, by id
-	posts  map[string]*stream                 // streams of POSTs that can be resumed, by name
+	posts  map[string]*post                   // streams of POSTs that can be resumed, by name
 	made   uint64                             // streams so far
 	own    *stream                            // what belongs to no POST; nil: nobody listens to it
 	ear    *ear                               // who fills own; nil: nobody
@@ -174,6 +174,12 @@ func (t *sessions) find(sealed, owner, only string) (*session, error) {
 	return s, nil
 }
 
+func (t *sessions) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.known)
+}
+
 func (t *sessions) release(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -263,6 +269,12 @@ func (s *session) finish(reason error) {
 	s.mu.Lock()
 	s.ended = reason
 	calls, own, ear, linger := s.calls, s.own, s.ear, s.linger
+	for _, p := range s.posts {
+		if p.kept != nil {
+			p.kept.Stop()
+			p.discard()
+		}
+	}
 	s.calls, s.posts, s.own, s.ear, s.linger = nil, nil, nil, nil, nil
 	s.mu.Unlock()
 	close(s.over)
@@ -276,7 +288,7 @@ func (s *session) finish(reason error) {
 		linger.Stop()
 	}
 	if own != nil {
-		own.end()
+		own.discard()
 	}
 }
 

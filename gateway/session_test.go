@@ -94,7 +94,7 @@ func TestAnUnusedSessionEndsAndABusyOneDoesNot(t *testing.T) {
 		if n := b.sessionsEnded(); n != 4 {
 			t.Errorf("%d sessions ended", n)
 		}
-		_ = h.Close(t.Context())
+		shut(t, h)
 	})
 }
 
@@ -122,7 +122,7 @@ func TestASessionMakesRoomWhenNobodyIsBusyWithIt(t *testing.T) {
 			t.Errorf("bob is still there, %d ended", b.sessionsEnded())
 		}
 		c.leave()
-		_ = h.Close(t.Context())
+		shut(t, h)
 		if b.sessionsEnded() != 6 {
 			t.Errorf("%d ended", b.sessionsEnded())
 		}
@@ -138,7 +138,7 @@ func TestBusySessionsAreNotEvicted(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 		c.leave()
-		_ = h.Close(t.Context())
+		shut(t, h)
 	})
 }
 
@@ -182,7 +182,7 @@ func TestRequestsAtOnceAreBounded(t *testing.T) {
 			t.Error("a place was not given back")
 		}
 		get.leave()
-		_ = h.Close(t.Context())
+		shut(t, h)
 	})
 }
 
@@ -205,7 +205,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		if h.streams.total != 0 || len(h.streams.by) != 0 {
 			t.Errorf("%+v", h.streams)
 		}
-		_ = h.Close(t.Context())
+		shut(t, h)
 	})
 }
 
@@ -259,9 +259,7 @@ func TestAPanicInTheBrokerLeavesNothingBehind(t *testing.T) {
 			sendModern(h, "/mcp", "1", "tools/call", `"name":"x"`, "")
 		}()
 		time.Sleep(time.Hour) // no timer of theirs writes any more
-		if err := h.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		shut(t, h)
 	})
 }
 

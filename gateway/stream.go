@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield/wire"
@@ -26,17 +27,27 @@ const (
 // bounds, so that a client can come back for them. When it is full the oldest
 // notification goes; what somebody waits for (answers, questions) stays.
 type stream struct {
-	name string // part of the event ids; empty: no ids, and nothing is kept
+	name   string // part of the event ids; empty: no ids, and nothing is kept
+	ledger *ledger
 
-	mu      sync.Mutex // guards what follows
-	events  []event
-	next    uint64 // number of the next event
-	bytes   int    // in events
-	ended   bool   // nothing comes any more
-	tap     *tap   // held by who writes; nil: nobody
-	dropped int    // notifications that went before they were sent
-	sent    uint64 // number of the first event not sent yet
+	mu     sync.Mutex // guards what follows
+	events []event
+	next   uint64 // number of the next event
+	sent   uint64 // number of the first event not sent yet
+	bytes  int    // in events
+	ended  bool   // nothing comes any more
+	tap    *tap   // held by who writes; nil: nobody
 }
+
+// ledger counts what all streams hold, and what they let go of unsent.
+type ledger struct {
+	max     int64 // bytes
+	bytes   atomic.Int64
+	dropped atomic.Int64 // notifications
+}
+
+// full reports whether the streams hold more than they may.
+func (l *ledger) full() bool { return l.bytes.Load() > l.max }
 
 // event is a message, or, with retry set, the beginning of a stream that can be
 // resumed (2025-11-25, SEP-1699).
@@ -62,7 +73,7 @@ type tap struct {
 	gone chan struct{} // closed when somebody else has taken the tap
 }
 
-func newStream(name string) *stream { return &stream{name: name} }
+func newStream(name string, l *ledger) *stream { return &stream{name: name, ledger: l} }
 
 // push adds a message and reports whether the stream takes messages still.
 func (s *stream) push(data []byte, kind eventKind) bool {
@@ -83,20 +94,42 @@ func (s *stream) pushLocked(ev event) bool {
 	ev.number = s.next
 	s.next++
 	s.events = append(s.events, ev)
-	s.bytes += len(ev.data)
-	for len(s.events) > maxEvents || s.bytes > maxEventBytes {
+	s.countLocked(len(ev.data))
+	for len(s.events) > maxEvents || s.bytes > maxEventBytes || s.ledger.full() {
 		i := slices.IndexFunc(s.events, func(e event) bool { return e.kind != needed || e.number < s.sent })
 		if i < 0 {
 			break
 		}
 		if s.events[i].number >= s.sent {
-			s.dropped++
+			s.ledger.dropped.Add(1)
 		}
-		s.bytes -= len(s.events[i].data)
+		s.countLocked(-len(s.events[i].data))
 		s.events = slices.Delete(s.events, i, i+1)
 	}
 	s.wakeLocked()
 	return true
+}
+
+// countLocked notes n bytes more or less. mu is held.
+func (s *stream) countLocked(n int) {
+	s.bytes += n
+	s.ledger.bytes.Add(int64(n))
+}
+
+// discard ends the stream and lets go of all that it holds.
+func (s *stream) discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.clearLocked()
+	s.wakeLocked()
+}
+
+// clearLocked lets go of all events. mu is held.
+func (s *stream) clearLocked() {
+	s.countLocked(-s.bytes)
+	clear(s.events)
+	s.events = s.events[:0]
 }
 
 // waitsLocked reports whether the same message waits to be sent. mu is held.
@@ -157,13 +190,6 @@ func (s *stream) attached() bool {
 	return s.tap != nil
 }
 
-// size is what the stream holds, in bytes.
-func (s *stream) size() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes + len(s.events)*48
-}
-
 // pending appends to buf the events from number from on and returns the number to
 // go on with, and whether that was the end.
 func (s *stream) pending(buf []event, from uint64) (_ []event, next uint64, ended bool) {
@@ -176,8 +202,7 @@ func (s *stream) pending(buf []event, from uint64) (_ []event, next uint64, ende
 	}
 	s.sent = max(s.sent, s.next)
 	if s.name == "" {
-		clear(s.events)
-		s.events, s.bytes = s.events[:0], 0
+		s.clearLocked()
 	}
 	return buf, s.next, s.ended
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAFullStreamLosesItsOldestNotificationsOnly(t *testing.T) {
-	s := newStream("p1")
+	s := newStream("p1", &ledger{max: 1 << 30})
 	s.push([]byte("question"), needed)
 	for i := range 3 * maxEvents {
 		s.push([]byte(fmt.Sprint("n", i)), notice)
@@ -21,13 +21,13 @@ func TestAFullStreamLosesItsOldestNotificationsOnly(t *testing.T) {
 	if len(evs) != maxEvents || string(evs[0].data) != "question" || string(evs[len(evs)-1].data) != "answer" {
 		t.Errorf("%d events, %s … %s", len(evs), evs[0].data, evs[len(evs)-1].data)
 	}
-	if got, want := string(evs[1].data), fmt.Sprint("n", 3*maxEvents-maxEvents+2); got != want || s.dropped != 3*maxEvents-maxEvents+2 {
-		t.Errorf("oldest %s, want %s; %d dropped", got, want, s.dropped)
+	if got, want := string(evs[1].data), fmt.Sprint("n", 3*maxEvents-maxEvents+2); got != want || s.ledger.dropped.Load() != 3*maxEvents-maxEvents+2 {
+		t.Errorf("oldest %s, want %s; %d dropped", got, want, s.ledger.dropped.Load())
 	}
 }
 
 func TestAStreamIsBoundedInBytes(t *testing.T) {
-	s := newStream("p1")
+	s := newStream("p1", &ledger{max: 1 << 30})
 	big := []byte(strings.Repeat("x", maxEventBytes/4))
 	for range 10 {
 		s.push(big, notice)
@@ -42,7 +42,7 @@ func TestAStreamIsBoundedInBytes(t *testing.T) {
 }
 
 func TestAChangeThatWaitsIsNotToldTwice(t *testing.T) {
-	s := newStream("g1")
+	s := newStream("g1", &ledger{max: 1 << 30})
 	for range 3 {
 		s.push([]byte("tools changed"), state)
 		s.push([]byte("prompts changed"), state)
@@ -57,7 +57,7 @@ func TestAChangeThatWaitsIsNotToldTwice(t *testing.T) {
 }
 
 func TestAnUnnamedStreamKeepsNothingThatWasSent(t *testing.T) {
-	s := newStream("")
+	s := newStream("", &ledger{max: 1 << 30})
 	s.push([]byte("a"), needed)
 	_, next, _ := s.pending(nil, 0)
 	s.push([]byte("b"), needed)
@@ -66,8 +66,24 @@ func TestAnUnnamedStreamKeepsNothingThatWasSent(t *testing.T) {
 	}
 }
 
+func TestAllStreamsTogetherAreBounded(t *testing.T) {
+	l := &ledger{max: 100}
+	a, b := newStream("p1", l), newStream("p2", l)
+	a.push(make([]byte, 60), notice)
+	b.push(make([]byte, 60), notice) // has no room, and takes none from others
+	b.push(make([]byte, 60), needed) // has to be
+	if len(a.events) != 1 || len(b.events) != 1 || l.bytes.Load() != 120 || l.dropped.Load() != 1 {
+		t.Errorf("%d and %d events, %d bytes, %d dropped", len(a.events), len(b.events), l.bytes.Load(), l.dropped.Load())
+	}
+	a.discard()
+	b.discard()
+	if l.bytes.Load() != 0 {
+		t.Errorf("%d bytes left", l.bytes.Load())
+	}
+}
+
 func TestNothingIsPushedBehindTheEnd(t *testing.T) {
-	s := newStream("")
+	s := newStream("", &ledger{max: 1 << 30})
 	s.end()
 	if s.push([]byte("a"), needed) {
 		t.Error("taken")
@@ -111,7 +127,7 @@ func TestASlowClientHoldsUpNobodyButItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(Options{Broker: &script{}})
 		w := &stuck{header: make(http.Header), deadline: make(chan time.Time, 1)}
-		s := newStream("")
+		s := newStream("", &ledger{max: 1 << 30})
 		tap := s.attach()
 		ended := make(chan error)
 		go func() { ended <- s.serve(t.Context(), h.eventWriter(w), tap, 0) }()
@@ -129,13 +145,13 @@ func TestASlowClientHoldsUpNobodyButItself(t *testing.T) {
 		if s.attached() {
 			t.Error("still attached")
 		}
-		_ = h.Close(t.Context())
+		shut(t, h)
 	})
 }
 
 func TestMessagesWithLineEndsStayOneEvent(t *testing.T) {
 	h := open(t, Options{Broker: &script{}})
-	s := newStream("")
+	s := newStream("", &ledger{max: 1 << 30})
 	s.push([]byte("{\n\"a\":\r\n1}"), needed)
 	s.end()
 	w := httptest.NewRecorder()
