@@ -572,6 +572,7 @@ func (s *Server) resume(w http.ResponseWriter, last string) {
 
 // serveEvents holds an event stream open.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request, l *listener, first []wire.Event) {
+	defer s.listen(l)()
 	out := &events{w: w}
 	for _, ev := range first {
 		out.event(ev)
@@ -581,7 +582,6 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request, l *listener
 	_, _ = w.Write(wire.AppendComment(nil, "hello"))
 	flush(w)
 	out.mu.Unlock()
-	defer s.listen(l)()
 	for {
 		select {
 		case message := <-l.queue:

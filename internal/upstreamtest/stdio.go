@@ -115,8 +115,8 @@ func (c *child) answer(m wire.Message) {
 	defer end()
 	if m.Method == "subscriptions/listen" {
 		l, ack := newSubscription(m)
-		c.write(ack)
 		defer c.listen(l)()
+		c.write(ack)
 		for {
 			select {
 			case message := <-l.queue:

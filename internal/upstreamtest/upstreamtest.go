@@ -174,7 +174,10 @@ func (s *Server) Endpoint() jackfield.Endpoint {
 		}
 		return jackfield.Endpoint{
 			Transport: jackfield.TransportStdio, Command: exe,
-			Env: map[string]jackfield.Secret{childVariable: jackfield.Secret(script)},
+			Env: map[string]jackfield.Secret{
+				childVariable: jackfield.Secret(script),
+				"GORACE":      "atexit_sleep_ms=0", // a test binary with -race takes a second to end, otherwise
+			},
 		}
 	case s.script.Token != "":
 		e.Headers = map[string]jackfield.Secret{"Authorization": jackfield.Secret("Bearer " + s.script.Token)}
@@ -198,7 +201,13 @@ func (s *Server) Count(what string) int {
 		if err != nil {
 			return 0
 		}
-		return strings.Count("\n"+string(text), "\n"+what+"\n")
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			if line == what+"\n" {
+				n++
+			}
+		}
+		return n
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
