@@ -27,7 +27,6 @@ type session struct {
 	open   map[string]context.CancelFunc
 	stream *listener       // HTTP+SSE: everything goes there
 	life   context.Context // HTTP+SSE: lasts as long as the stream
-	work   sync.WaitGroup  // HTTP+SSE: what is worked on
 }
 
 func newSession(id string) *session {
@@ -200,6 +199,7 @@ func (s *Server) servePipes(t testing.TB) {
 		transport.CloseIdleConnections()
 		_ = srv.Close()
 		done.Wait()
+		s.work.Wait()
 	})
 }
 
@@ -626,7 +626,6 @@ func (s *Server) serveSSE(w http.ResponseWriter, r *http.Request) {
 		sess := s.session(id, true)
 		sess.stream = newListener()
 		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-		defer sess.work.Wait()
 		defer cancel()
 		sess.life = ctx
 		endpoint := s.script.Endpoint
@@ -675,7 +674,7 @@ func (s *Server) postSSE(w http.ResponseWriter, r *http.Request) {
 	t.send = sess.stream.send
 	t.drop = sess.stream.drop
 	t.raw = func(_ int, f Fault) { sess.stream.send([]byte(f.Body)) }
-	sess.work.Go(func() {
+	s.work.Go(func() {
 		ctx, end := sess.begin(sess.life, string(m.ID))
 		defer end()
 		if answer := s.handle(ctx, t); answer != nil {

@@ -96,6 +96,7 @@ type Server struct {
 	client *http.Client
 	life   context.Context // ends with the test
 	end    context.CancelFunc
+	work   sync.WaitGroup // HTTP+SSE: what is worked on
 
 	mu        sync.Mutex // guards what follows
 	changed   chan struct{}
@@ -147,6 +148,7 @@ func New(t testing.TB, script Script) *Server {
 			s.die()
 			ts.CloseClientConnections()
 			ts.Close()
+			s.work.Wait()
 		})
 		s.url = ts.URL
 	}
