@@ -11,8 +11,8 @@ import (
 )
 
 // observed runs a watch over the file while the steps change it, and tells how
-// many changes were told after each step. Steps are one interval and a half
-// long; a change is told after one to two intervals.
+// many changes were told after each step. Steps are two intervals and a half long;
+// a change is told after one to two.
 func observed(t *testing.T, path string, steps ...func()) (told []int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -78,7 +78,7 @@ var ignored = map[string]struct{ product, meaning string }{
 	"oauth_headers":  {"LibreChat", "sign-in settings are not read by this version"},
 	"apiKey":         {"LibreChat", "no key is sent; write it as a header under headers"},
 	"obo":            {"LibreChat", "tokens are not exchanged by this version"},
-	"proxy":          {"LibreChat", "the server is reached directly"},
+	"proxy":          {"LibreChat", "set HTTPS_PROXY where Jackfield is started"},
 	"sseReadTimeout": {"LibreChat", "event streams stay open for as long as somebody listens"},
 	"stderr":         {"LibreChat", "the last lines a program writes there are always kept"},
 	"alwaysAllow":    {"Roo Code", "approving calls is up to the client"},
