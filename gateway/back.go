@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -180,7 +181,7 @@ func (h *Handler) hear(ctx context.Context, s *session, e *ear, v *visit, c brok
 	all := broker.Filter{Tools: true, Prompts: true, Resources: true, Other: true}
 	err := h.opts.Broker.Listen(ctx, c, all, func(broker.Filter) {}, func(ev exchange.Event) { h.tell(s, ev) })
 	if err != nil && ctx.Err() == nil {
-		h.opts.Log.Warn("a session hears no changes any more", "session", s.id, "error", err)
+		h.opts.Log.Warn("a session hears no changes any more", slog.String("session", s.id), slog.Any("error", err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

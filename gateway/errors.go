@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -60,15 +61,14 @@ func modernStatus(code int) int {
 // describe puts err into the words of the wire. Errors without a code are not
 // shown: they are for the log.
 func (h *Handler) describe(err error) (jackfield.Code, *wire.Error) {
-	var rpc *wire.Error
-	if errors.As(err, &rpc) {
+	if rpc, ok := errors.AsType[*wire.Error](err); ok {
 		return jackfield.Internal, rpc
 	}
 	code := jackfield.CodeOf(err)
 	out := &wire.Error{Code: table[code].rpc}
-	var e *jackfield.Error
+	e, classified := errors.AsType[*jackfield.Error](err)
 	switch {
-	case errors.As(err, &e):
+	case classified:
 		out.Message = e.Message
 	case errors.Is(err, wire.ErrSyntax), errors.Is(err, wire.ErrAmbiguous):
 		code = jackfield.Invalid
@@ -79,7 +79,7 @@ func (h *Handler) describe(err error) (jackfield.Code, *wire.Error) {
 	case code == jackfield.Unavailable:
 		out.Message = "it took too long; try again later"
 	default:
-		h.opts.Log.Error("a request failed inside the gateway", "error", err)
+		h.opts.Log.Error("a request failed inside the gateway", slog.Any("error", err))
 		out.Message = "something went wrong inside the gateway; its log says what"
 	}
 	return code, out

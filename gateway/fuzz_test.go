@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func FuzzRequest(f *testing.F) {
 				hs = append(hs, k+": "+v)
 			}
 		}
-		for _, hs := range []header{hs, append(hs[:len(hs):len(hs)], session[0])} {
+		for _, hs := range []header{hs, append(slices.Clip(hs), session[0])} {
 			w := send(h, http.MethodPost, "/mcp", string(body), hs)
 			switch ct := w.Header().Get("Content-Type"); {
 			case w.Code == http.StatusAccepted:

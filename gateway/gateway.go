@@ -252,7 +252,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if x.only != "" && h.opts.Find != nil {
-		if err := h.opts.Find(x.who, x.only); err != nil {
+		if err = h.opts.Find(x.who, x.only); err != nil {
 			x.refuseError(err)
 			return
 		}

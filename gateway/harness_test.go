@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -196,7 +197,7 @@ func events(t testing.TB, body io.Reader) []wire.Event {
 	r := wire.NewEventReader(body, 0)
 	for {
 		ev, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {
@@ -287,7 +288,7 @@ func (c *browser) message(t testing.TB) string {
 // wantEnd checks that the stream ends here.
 func (c *browser) wantEnd(t testing.TB) {
 	t.Helper()
-	if ev, err := c.events.Next(); err != io.EOF {
+	if ev, err := c.events.Next(); !errors.Is(err, io.EOF) {
 		t.Fatalf("the stream goes on: %q %v", ev.Data, err)
 	}
 	<-c.done

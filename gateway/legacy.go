@@ -224,13 +224,13 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 		r.abandon()
 		return
 	}
-	status, raw, e := x.legacyAnswer(res, err, ctx)
+	status, raw, e := x.legacyAnswer(ctx, res, err)
 	r.finish(status, raw, e)
 	answered = true
 }
 
 // legacyAnswer puts the end of an exchange into the words of the older revisions.
-func (x *inbound) legacyAnswer(res exchange.Result, err error, ctx context.Context) (int, wire.Raw, *wire.Error) {
+func (x *inbound) legacyAnswer(ctx context.Context, res exchange.Result, err error) (int, wire.Raw, *wire.Error) {
 	if err == nil && res.Err != nil {
 		return http.StatusOK, nil, res.Err
 	}

@@ -138,7 +138,7 @@ func TestPingAndLogLevelAreAnsweredHereAndTheLevelFilters(t *testing.T) {
 	if got := data(events(t, w.Body)); len(got) != 3 || level != "" {
 		t.Errorf("before a level was set the server decides: %q, level %q", got, level)
 	}
-	if w := send(h, http.MethodPost, "/mcp", legacyCall("3", "logging/setLevel", `{"level":"warning"}`), hs); w.Body.String() != `{"jsonrpc":"2.0","id":3,"result":{}}` {
+	if w = send(h, http.MethodPost, "/mcp", legacyCall("3", "logging/setLevel", `{"level":"warning"}`), hs); w.Body.String() != `{"jsonrpc":"2.0","id":3,"result":{}}` {
 		t.Error(w.Body)
 	}
 	w = send(h, http.MethodPost, "/mcp", legacyCall("4", "tools/call", "{}"), hs)
@@ -537,7 +537,7 @@ func TestABatchIsAnsweredOnOneStream(t *testing.T) {
 	if !slices.Equal(got, want) || len(b.notified) != 1 {
 		t.Errorf("%q, notified %q", got, b.notified)
 	}
-	if w := send(h, http.MethodPost, "/mcp", `[{"jsonrpc":"2.0","method":"notifications/y"}]`, hs); w.Code != 202 || w.Body.Len() > 0 {
+	if w = send(h, http.MethodPost, "/mcp", `[{"jsonrpc":"2.0","method":"notifications/y"}]`, hs); w.Code != 202 || w.Body.Len() > 0 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	w = send(h, http.MethodPost, "/mcp", `[`+legacyCall("1", "a", "")+`,`+legacyCall("2", "tools/call", `{"_meta":{"progressToken":[]}}`)+`]`, hs)

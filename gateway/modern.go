@@ -13,15 +13,16 @@ import (
 
 // modern answers a message of the 2026-07-28 revision.
 func (x *inbound) modern(in *parts) {
-	switch {
-	case x.msg.Kind == wire.Response:
+	switch x.msg.Kind {
+	case wire.Response:
 		x.refuse(http.StatusBadRequest, &wire.Error{
 			Code: wire.CodeInvalidRequest, Message: "in this protocol revision clients send no responses; questions are answered by a retry",
 		})
 		return
-	case x.msg.Kind == wire.Notification:
+	case wire.Notification:
 		x.modernNotification(in)
 		return
+	case wire.Request:
 	}
 	caps, e := x.envelope(in)
 	if e == nil {

@@ -125,12 +125,12 @@ func (x *inbound) read() (body []byte, held int64, err error) {
 }
 
 func (x *inbound) refuseBody(err error) {
-	var coded *jackfield.Error
-	var tooLarge *http.MaxBytesError
+	_, coded := errors.AsType[*jackfield.Error](err)
+	_, capped := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case errors.As(err, &coded):
+	case coded:
 		x.refuseError(err)
-	case errors.Is(err, errTooLarge) || errors.As(err, &tooLarge):
+	case errors.Is(err, errTooLarge) || capped:
 		x.w.Header().Set("Connection", "close") // the rest of the body is not worth reading
 		x.refuse(http.StatusRequestEntityTooLarge, &wire.Error{
 			Code:    wire.CodeInvalidRequest,
@@ -148,8 +148,7 @@ func (x *inbound) refuseMessage(err error) {
 	if errors.Is(err, wire.ErrSyntax) {
 		code = wire.CodeParse
 	}
-	var inner *wire.Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*wire.Error](err); ok {
 		x.refuse(http.StatusBadRequest, inner)
 		return
 	}
