@@ -138,7 +138,8 @@ func (b *Board[C]) Acquire(ctx context.Context, w Want) (pool.Lease[C], error) {
 
 // Listing gives a lease on a connection to list what s offers to owner. It is the
 // shared one where listing disturbs nobody, and one of its own where the server
-// keeps state for each connection; that one is closed when it is released.
+// keeps state for each connection; that one is closed when it is released. Where the
+// server is told once what its client can do, it is told everything.
 func (b *Board[C]) Listing(ctx context.Context, s jackfield.Server, owner jackfield.Scope) (pool.Lease[C], error) {
 	if s.Usage.OnDemand {
 		s.Usage.OnDemand = false // who asks for the listing has decided that
@@ -146,7 +147,7 @@ func (b *Board[C]) Listing(ctx context.Context, s jackfield.Server, owner jackfi
 	if err := b.refuse(&s, owner); err != nil {
 		return pool.Lease[C]{}, err
 	}
-	return b.acquire(ctx, &Want{Server: s, Owner: owner}, true)
+	return b.acquire(ctx, &Want{Server: s, Owner: owner, Caps: exchange.Everything}, true)
 }
 
 // acquire finds a connection that stands under the key that its own shape asks for:

@@ -225,6 +225,21 @@ func TestAConnectionSharedByMistakeIsTakenOutOfUse(t *testing.T) {
 	})
 }
 
+func TestAServerThatTurnsOutOtherwiseLaterIsMovedAwayFrom(t *testing.T) {
+	board(t, func(bt *boardTest) {
+		bt.add("docs", modern)
+		first := bt.acquire(bt.want("docs", ann, "chat", ""))
+		first.Conn().shape = stateful // it was restarted as something else
+		bt.servers["docs"].shape = stateful
+		second := bt.acquire(bt.want("docs", bob, "chat", ""))
+		if second.Key().String() != "docs for user:bob (session:chat)" {
+			t.Errorf("it stands under %v", second.Key())
+		}
+		bt.wantDials(2)
+		release(first, second)
+	})
+}
+
 func TestAServerThatShowsAnotherFaceEachTimeIsAnError(t *testing.T) {
 	board(t, func(bt *boardTest) {
 		bt.add("docs", stateful).known = &modern

@@ -97,7 +97,7 @@ type Pool[C Conn] struct {
 	stop   context.CancelFunc
 	polite context.Context // of all closes; ends when Close has waited long enough
 	hurry  context.CancelFunc
-	gone   chan struct{} // closed when the pool is closed and its last goroutine ends
+	gone   chan struct{} // closed when the pool is closed and its last goroutine has ended
 
 	mu       sync.Mutex // guards what follows, and the fields of slots, servers and owners
 	slots    map[Key]*slot[C]
@@ -115,6 +115,7 @@ type Pool[C Conn] struct {
 	promised []*budget
 	live     int // goroutines and timers under way
 	closed   bool
+	over     bool // gone is closed
 }
 
 // New makes a Pool. It panics when o.Dial is nil.

@@ -336,12 +336,9 @@ func (p *Pool[C]) goneLocked(s *slot[C]) {
 
 // stepLocked tells Close when the last thing has ended. mu is held.
 func (p *Pool[C]) stepLocked() {
-	if p.closed && p.live == 0 && len(p.ending) == 0 {
-		select {
-		case <-p.gone:
-		default:
-			close(p.gone)
-		}
+	if p.closed && !p.over && p.live == 0 && len(p.ending) == 0 {
+		p.over = true
+		close(p.gone)
 	}
 }
 
