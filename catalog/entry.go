@@ -240,12 +240,29 @@ func (c *Catalog) audiencesLocked(s *jackfield.Server, owner jackfield.Scope) []
 	if !c.o.OwnCredentials(*s) {
 		owner = jackfield.App()
 	}
-	e := c.ensureLocked(key{s.ID, owner})
-	c.renewLocked(e, s)
-	if all := c.entries[key{s.ID, jackfield.App()}]; all != nil && all != e {
-		return []*entry{e, all}
+	e, all := c.entries[key{s.ID, owner}], c.entries[key{s.ID, jackfield.App()}]
+	switch {
+	case all == nil || owner == jackfield.App():
+		e = c.ensureLocked(key{s.ID, owner})
+		c.renewLocked(e, s)
+		return []*entry{e}
+	case e == nil || e.fetch == nil && !e.listed():
+		c.renewLocked(all, s)
+		return []*entry{all}
 	}
-	return []*entry{e}
+	c.renewLocked(e, s)
+	c.renewLocked(all, s)
+	return []*entry{e, all}
+}
+
+// listed reports whether anything in the entry was ever listed.
+func (e *entry) listed() bool {
+	for k := range e.lists {
+		if e.lists[k].list != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Connected says that a new connection to the server was opened on the

@@ -110,9 +110,9 @@ func closest(wanted string, names func(yield func(string) bool)) string {
 	best, bestCost := "", 1+len(wanted)/3
 	seen := 0
 	names(func(name string) bool {
-		cost := edits(wanted, name, bestCost)
-		if _, tool, ok := strings.Cut(name, separator); ok && cost >= bestCost {
-			cost = edits(wanted, tool, bestCost)
+		cost := edits(wanted, name, bestCost+1)
+		if _, tool, ok := strings.Cut(name, separator); ok {
+			cost = min(cost, edits(wanted, tool, bestCost+1))
 		}
 		if cost < bestCost || cost == bestCost && best != "" && name < best {
 			best, bestCost = name, cost

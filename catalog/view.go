@@ -318,7 +318,7 @@ func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing
 		if !show || e.need(k, now) < changed {
 			continue
 		}
-		if v.only && s.list == nil && e.fetch == nil && e.err != nil {
+		if v.only && s.list == nil && e.err != nil {
 			return nil, e.unavailable(&v.servers[i], now)
 		}
 		s.owed = true
@@ -330,14 +330,14 @@ func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing
 
 // unavailable says why there is no list of the server at all.
 func (e *entry) unavailable(s *jackfield.Server, now time.Time) error {
-	again := "now"
-	if d := e.retry.Sub(now); d > 0 {
-		again = "in " + max(time.Second, d.Round(time.Second)).String()
+	again := "is being tried again"
+	if e.fetch == nil {
+		again = "is tried again in " + max(time.Second, e.retry.Sub(now).Round(time.Second)).String()
 	}
 	code := jackfield.CodeOf(e.err)
 	if code == jackfield.Internal {
 		code = jackfield.Unavailable
 	}
-	return jackfield.Errorf(code, "server %q has never been listed: %w (failing since %s; it is tried again %s)",
+	return jackfield.Errorf(code, "server %q has never been listed: %w (failing since %s; it %s)",
 		s.Name, e.err, e.failed.UTC().Format(time.RFC3339), again)
 }
