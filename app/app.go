@@ -116,10 +116,10 @@ func (a *App) Start(ctx context.Context) error {
 	})
 	life := a.life
 	a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.servers()) })
-	if file := a.opts.Config.File; file != "" && a.opts.Reread != nil {
-		seen := watching(file)
+	if a.opts.Config.File != "" && a.opts.Reread != nil {
+		seen := a.opts.Config.source()
 		a.background.Go(func() {
-			seen.watch(life, watchInterval, func() {
+			seen.watch(life, func() {
 				if err := a.Reload(); err != nil {
 					a.log.Error("the changed configuration was not taken over", "error", err)
 				}

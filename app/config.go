@@ -33,6 +33,8 @@ type Config struct {
 	// Servers are the definitions in the order of the file, the Invalid ones
 	// included. Their Revision and Version are not set.
 	Servers []jackfield.Server
+
+	read *watched // the file as it was before Load read it
 }
 
 // Auth says who may call.
@@ -46,8 +48,8 @@ type Auth struct {
 
 // Limits bounds what the gateway takes and keeps. Zero means the default.
 type Limits struct {
-	Body        int64 // bytes of one request body from a client; 4 MiB
-	Message     int64 // bytes of one message from a server; 16 MiB
+	Body        int64         // bytes of one request body from a client; 4 MiB
+	Message     int64         // bytes of one message from a server; 16 MiB
 	Sessions    Budget        // of clients that have them; 50,000, 10,000 of one person; PerServer means nothing
 	Dials       Budget        // connections being made at once; 64, 8 to one server, 16 for one owner
 	Connections Budget        // open connections; 4,096, 1,024 to one server, 64 for one owner
@@ -138,8 +140,13 @@ func Load(path string, o Overrides) (*Config, []Problem, error) {
 	if path == "" {
 		return l.load(nil)
 	}
+	read := watching(path)
 	if src, ok := document.Load(path, l.report); ok {
-		return l.load(src)
+		c, found, err := l.load(src)
+		if err == nil {
+			c.read = read
+		}
+		return c, found, err
 	}
 	found := problems(l.report)
 	return nil, found, failed(found)
@@ -208,6 +215,14 @@ func (c *Config) listen() (string, error) {
 			"set at least %d random characters, or listen on %s", address, minToken, DefaultListen)
 	}
 	return address, nil
+}
+
+// source is the file to watch, as it was before it was read.
+func (c *Config) source() *watched {
+	if c.read == nil {
+		return watching(c.File)
+	}
+	return c.read
 }
 
 // defaultData is the directory for data of the user that runs the gateway (XDG

@@ -428,7 +428,7 @@ func (l *loader) limits() Limits {
 		Dials:       Budget(f.Dials),
 		Connections: Budget(f.Connections),
 		Programs:    Budget{PerOwner: f.Programs.PerOwner},
-		Idle: time.Duration(f.Idle), Drain: time.Duration(f.Drain),
+		Idle:        time.Duration(f.Idle), Drain: time.Duration(f.Drain),
 		Call: time.Duration(f.Call), Connect: time.Duration(f.Connect),
 	}
 }

@@ -18,7 +18,7 @@ func schema(t *testing.T) (*jsonschema.Resolved, []byte) {
 		t.Fatal(err)
 	}
 	var s jsonschema.Schema
-	if err := json.Unmarshal(text, &s); err != nil {
+	if err = json.Unmarshal(text, &s); err != nil {
 		t.Fatal(err)
 	}
 	resolved, err := s.Resolve(nil)

@@ -120,7 +120,7 @@ func TestAGoodConfigurationIsTakenAsItIsWritten(t *testing.T) {
 		t.Fatal(found, err)
 	}
 	servers := c.Servers
-	c.Servers = nil
+	c.Servers, c.read = nil, nil
 	want := Config{
 		File: "testdata/config/good.yaml", Listen: "0.0.0.0:9000", PublicURL: "https://mcp.example.com/gate",
 		Data: "testdata/config/state", Auth: Auth{Token: longToken},

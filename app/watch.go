@@ -27,8 +27,8 @@ func watching(paths ...string) *watched {
 // Kubernetes does) are all seen. A change is told once the files have stood
 // still for one interval, so that nobody reads half of them; several changes in
 // short order are one. changed runs on watch's own goroutine.
-func (w *watched) watch(ctx context.Context, every time.Duration, changed func()) {
-	ticker := time.NewTicker(every)
+func (w *watched) watch(ctx context.Context, changed func()) {
+	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	seen := w.acted
 	for {

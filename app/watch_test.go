@@ -22,7 +22,7 @@ func observed(t *testing.T, path string, steps ...func()) (told []int) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			w.watch(ctx, time.Second, func() { count.Add(1) })
+			w.watch(ctx, func() { count.Add(1) })
 		}()
 		for _, step := range steps {
 			step()
@@ -111,7 +111,7 @@ func TestAFileThatIsStillBeingWrittenIsLeftAlone(t *testing.T) {
 		defer cancel()
 		told := make(chan time.Time, 10)
 		start := time.Now()
-		go watching(path).watch(ctx, time.Second, func() { told <- time.Now() })
+		go watching(path).watch(ctx, func() { told <- time.Now() })
 		for i := range 10 { // a line every 0.7 s
 			time.Sleep(700 * time.Millisecond)
 			put(t, path, string(make([]byte, i+1)))
@@ -128,13 +128,15 @@ func TestAFileThatIsStillBeingWrittenIsLeftAlone(t *testing.T) {
 
 func TestAChangeBetweenReadingAndWatchingIsSeen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.yaml")
-	put(t, path, "a")
-	w := watching(path)
-	put(t, path, "ab")
+	put(t, path, "mcpServers: {a: {command: x}}")
+	c, _, err := Load(path, Overrides{Env: testEnv})
+	must(t, err)
+	w := c.source()
+	put(t, path, "mcpServers: {ab: {command: x}}")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var count atomic.Int64
-		go w.watch(ctx, time.Second, func() { count.Add(1); cancel() })
+		go w.watch(ctx, func() { count.Add(1); cancel() })
 		synctest.Wait()
 		time.Sleep(3 * time.Second)
 		synctest.Wait()

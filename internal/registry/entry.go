@@ -101,7 +101,7 @@ var ignored = map[string]struct{ product, meaning string }{
 
 // renamed are the names that other products have for fields of ours, where
 // ignoring them would do something that nobody wants.
-var renamed = map[string]string{
+var renamed = map[string]string{ //nolint:gosec // field names, no credentials
 	"serverUrl": "write url", "httpUrl": "write url", "uri": "write url", "endpoint": "write url", "baseUrl": "write url",
 	"transport": "write type", "transportType": "write type",
 	"cmd": "write command", "arguments": "write args",
@@ -111,7 +111,7 @@ var renamed = map[string]string{
 	"includeTools": "write tools: {allow: […]}", "enabledTools": "write tools: {allow: […]}", "allowedTools": "write tools: {allow: […]}",
 	"enabled": "write disabled: true to leave the server out", "isActive": "write disabled: true to leave the server out",
 	"instructions": "write serverInstructions",
-	"token":        "write headers: {Authorization: Bearer ${TOKEN}}", "bearerToken": "write headers: {Authorization: Bearer ${TOKEN}}",
+	"token":        "write headers: {Authorization: …}", "bearerToken": "write headers: {Authorization: …}",
 }
 
 // foreign decides about a field that an Entry does not have. It reports all but

@@ -46,7 +46,7 @@ func TestThereAndBackAgainIsThreeVersions(t *testing.T) {
 		apply(t, &r, server("x", url))
 		versions = append(versions, get(t, &r, "x").Version)
 	}
-	if !(versions[0] < versions[1] && versions[1] < versions[2]) {
+	if versions[0] >= versions[1] || versions[1] >= versions[2] {
 		t.Error(versions)
 	}
 }

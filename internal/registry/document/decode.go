@@ -36,7 +36,7 @@ func (d decoder) value(n *Node, v reflect.Value, name string) {
 	if n.IsNull() {
 		return
 	}
-	if own, ok := v.Addr().Interface().(Decoder); ok {
+	if own, ok := reflect.TypeAssert[Decoder](v.Addr()); ok {
 		if message, fix := own.DecodeNode(n); message != "" {
 			d.report.Fault(n.Pos, subject(name, message), fix)
 		}

@@ -55,8 +55,7 @@ func read(path string) ([]byte, error) {
 // reason is an error from the operating system without the path, which the
 // report already names.
 func reason(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err.Error()
 	}
 	return err.Error()
@@ -106,10 +105,10 @@ func Parse(name string, src []byte, r *Report) *Node {
 	asJSON := NewReport(r.file)
 	n := parseJSON(src, asJSON)
 	if n == nil && !isJSON {
-		if n := parseYAML(src, NewReport(r.file)); n != nil {
-			return n
-		}
+		n = parseYAML(src, NewReport(r.file))
 	}
-	*r.problems = append(*r.problems, asJSON.Problems()...)
+	if n == nil {
+		*r.problems = append(*r.problems, asJSON.Problems()...)
+	}
 	return n
 }
