@@ -20,6 +20,10 @@ import (
 // initialize is tried as well.
 const discoverPatience = 5 * time.Second
 
+// endpointPatience is how long an address that may or may not be of 2024-11-05 is
+// given to say so.
+const endpointPatience = 5 * time.Second
+
 // errDiedOfDiscover: the process ended when it was asked something before
 // initialize. Some legacy servers do that; a fresh one gets initialize first.
 var errDiedOfDiscover = errors.New("ended after server/discover")
@@ -35,9 +39,9 @@ func (c *Conn) connect(ctx context.Context) error {
 		c.link = p
 		return c.greet(ctx, string(jackfield.TransportStdio))
 	case jackfield.TransportSSE:
-		return c.connectSSE(ctx)
+		return c.connectSSE(ctx, c.opts.InitTimeout)
 	case jackfield.TransportHTTP, "":
-		if known != nil && known.Transport == string(jackfield.TransportSSE) && c.connectSSE(ctx) == nil {
+		if known != nil && known.Transport == string(jackfield.TransportSSE) && c.connectSSE(ctx, endpointPatience) == nil {
 			return nil
 		}
 		return c.connectHTTP(ctx)
@@ -48,13 +52,18 @@ func (c *Conn) connect(ctx context.Context) error {
 	}
 }
 
-func (c *Conn) connectSSE(ctx context.Context) error {
-	l, err := openSSE(ctx, c)
+func (c *Conn) connectSSE(ctx context.Context, patience time.Duration) error {
+	open, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	l, err := openSSE(open, c)
 	if err != nil {
 		return err
 	}
 	c.link = l
-	return c.initialize(ctx, exchange.LatestLegacy, string(jackfield.TransportSSE))
+	if err = c.initialize(ctx, exchange.LatestLegacy, string(jackfield.TransportSSE)); err != nil {
+		_ = l.hangUp(ctx) // never fails
+	}
+	return err
 }
 
 // connectHTTP connects to a Streamable HTTP server; or, when nothing there takes
@@ -71,7 +80,7 @@ func (c *Conn) connectHTTP(ctx context.Context) error {
 		return err
 	}
 	w.closeIdle()
-	if c.connectSSE(ctx) != nil {
+	if c.connectSSE(ctx, endpointPatience) != nil {
 		return err // what POST said is what there is to say
 	}
 	return nil

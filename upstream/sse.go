@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/wire"
@@ -21,9 +22,11 @@ type sseLink struct {
 	web
 	post   *url.URL
 	stream *reply
+	hungUp atomic.Bool
 }
 
-// openSSE opens the event stream and waits for the address.
+// openSSE opens the event stream and waits for the address, within ctx; the
+// stream itself lasts until close.
 func openSSE(ctx context.Context, c *Conn) (*sseLink, error) {
 	w, err := newWeb(&c.opts)
 	if err != nil {
@@ -101,15 +104,17 @@ func hostPort(u *url.URL) string {
 func (l *sseLink) readOn(events *wire.EventReader) {
 	for {
 		ev, err := events.Next()
-		if err != nil {
+		switch {
+		case l.hungUp.Load():
+			return
+		case err != nil:
 			f := &failure{code: jackfield.Unavailable, stage: StageHTTP, serverWide: true, err: err, what: "its event stream has ended"}
 			if errors.Is(err, wire.ErrTooLarge) {
 				f = tooLarge(l.limit)
 			}
 			l.c.fail(f)
 			return
-		}
-		if len(ev.Data) > 0 && (ev.Name == "" || ev.Name == "message") {
+		case len(ev.Data) > 0 && (ev.Name == "" || ev.Name == "message"):
 			l.pipe.read(bytes.Clone(ev.Data))
 		}
 	}
@@ -139,6 +144,7 @@ func (l *sseLink) postText(ctx context.Context, text []byte) error {
 }
 
 func (l *sseLink) hangUp(context.Context) error {
+	l.hungUp.Store(true)
 	l.stream.drop()
 	l.closeIdle()
 	return nil

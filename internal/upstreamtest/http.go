@@ -266,7 +266,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) misanswer(w http.ResponseWriter, r *http.Request, f Fault) {
 	switch {
 	case f.Hang:
-		<-r.Context().Done()
+		_, _ = io.Copy(io.Discard, r.Body) // or the client's leaving goes unnoticed
+		select {
+		case <-r.Context().Done():
+		case <-s.life.Done():
+		}
 		return
 	case f.Drop:
 		panic(http.ErrAbortHandler)

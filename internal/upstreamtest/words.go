@@ -197,7 +197,7 @@ type arguments struct {
 //	raw {result}               answers with exactly this result
 //	mirror {}                  answers with the params and HTTP headers that arrived
 //	poll {retry, times}        closes the stream; the answer is there when the client has come back times times
-//	status {code, after}       answers with an HTTP status, and Retry-After
+//	status {code, after, text} answers with an HTTP status, Retry-After, and a text in which ID is the request's id
 func (s *Server) call(ctx context.Context, t *turn) []byte {
 	var p struct {
 		Name      string          `json:"name"`
@@ -256,7 +256,7 @@ func (s *Server) misbehave(t *turn, name string, a arguments) []byte {
 		t.raw(200, Fault{Type: "application/json", Body: a.Text})
 		return nil
 	case "status":
-		t.raw(a.Code, Fault{RetryAfter: a.After})
+		t.raw(a.Code, Fault{RetryAfter: a.After, Type: "application/json", Body: strings.ReplaceAll(a.Text, "ID", string(t.m.ID))})
 		return nil
 	case "exit":
 		fmt.Fprintln(os.Stderr, a.Text)
