@@ -28,6 +28,7 @@ func testEnv(name string) (string, bool) {
 		"EMPTY":      "",
 		"MULTILINE":  "s3cret\nline",
 		"AUTH_TOKEN": longToken,
+		"ZERO":       "s3cret\x00",
 	}[name]
 	return v, ok
 }
@@ -220,6 +221,7 @@ func TestAFileThatIsNoConfigurationIsRefusedWithOneClearError(t *testing.T) {
 		"missing":       {filepath.Join(dir, "no.yaml"), ": error: the file does not exist; name an existing file with --config or JACKFIELD_CONFIG"},
 		"directory":     {dir, ": error: this is a directory, not a file; name the file in it, such as " + filepath.Join(dir, "jackfield.yaml")},
 		"10 MB":         {write(t, "a.yaml", good+strings.Repeat("# comment\n", 1<<20)), ": error: the file is larger than 4 MiB; name a configuration file; this looks like something else"},
+		"in a file":     {write(t, "a.yaml", good) + "/b.yaml", ": error: the file cannot be read: not a directory"},
 		"UTF-16 LE":     {write(t, "a.yaml", utf16(0xff, 0xfe)), ": error: the file is in UTF-16; save the file as UTF-8"},
 		"UTF-16 BE":     {write(t, "a.yaml", utf16(0xfe, 0xff)), ": error: the file is in UTF-16; save the file as UTF-8"},
 		"UTF-16 no BOM": {write(t, "a.yaml", "m\x00c\x00p\x00"), ":1:2: error: the control character 0x00 does not belong in a text file; save the file as UTF-8"},
@@ -341,6 +343,60 @@ func TestAConfigOfAProgramsOwnIsNotServedToAllEither(t *testing.T) {
 		got, err := test.config.listen()
 		if got != test.want || (err == nil) != (test.want != "") {
 			t.Errorf("%+v: got %q, %v", test.config, got, err)
+		}
+	}
+}
+
+func TestWhatAServerSaysOfItselfIsBounded(t *testing.T) {
+	for field, most := range map[string]int{"title": 256, "description": 4 << 10, "serverInstructions": 64 << 10, "icon": 256 << 10} {
+		for _, over := range []bool{false, true} {
+			text := "https://" + strings.Repeat("x", most-len("https://"))
+			if over {
+				text += "x"
+			}
+			c, found, err := Load(write(t, "a.yaml", "mcpServers: {a: {command: x, "+field+": \""+text+"\"}}\n"), Overrides{Env: testEnv})
+			if err != nil || (c.Servers[0].Invalid != "") != over || len(found) > 1 || over && found[0].Message != fmt.Sprintf("%s is longer than %d bytes", field, most) {
+				t.Errorf("%s of %d bytes: %v %v", field, len(text), found, err)
+			}
+		}
+	}
+}
+
+func TestNoZeroByteReachesAProgram(t *testing.T) {
+	for what, text := range map[string]string{
+		"command": `{"command": "x\u0000y"}`,
+		"args[1]": `{"command": "x", "args": ["a", "${ZERO}"]}`,
+		"env.A":   `{"command": "x", "env": {"A": "${ZERO}"}}`,
+		"cwd":     `{"command": "x", "cwd": "/${ZERO}"}`,
+	} {
+		c, found, err := Load(write(t, "a.json", `{"mcpServers": {"a": `+text+"}}"), Overrides{Env: testEnv})
+		if err != nil || len(found) != 1 || found[0].Message != what+" holds a zero byte" || c.Servers[0].Invalid == "" {
+			t.Error(what, found, err)
+		}
+	}
+}
+
+// BenchmarkLoad shows that the time grows with the length of a file: JSON's in
+// proportion, YAML's somewhat faster up to its bound.
+func BenchmarkLoad(b *testing.B) {
+	for _, count := range []int{10, 1000, 8000} {
+		var json, yaml strings.Builder
+		for i := range count {
+			fmt.Fprintf(&json, "\n\"s%d\": {\"url\": \"https://example.com/mcp\"},", i)
+			fmt.Fprintf(&yaml, "  s%d:\n    url: https://example.com/mcp\n", i)
+		}
+		for name, text := range map[string]string{"a.json": `{"mcpServers": {` + json.String() + "}}", "a.yaml": "mcpServers:\n" + yaml.String()} {
+			path := filepath.Join(b.TempDir(), name)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("%s/%d", name[2:], count), func(b *testing.B) {
+				for b.Loop() {
+					if c, found, err := Load(path, Overrides{Env: testEnv}); err != nil || len(c.Servers) != count {
+						b.Fatal(found, err)
+					}
+				}
+			})
 		}
 	}
 }

@@ -302,7 +302,7 @@ func (d *definition) program() jackfield.Endpoint {
 	}
 	e.Env = d.secrets("env", d.entry.Env)
 	if len(e.Env) > 0 {
-		d.checkEnv(d.node.Get("env").Fields, e.Env)
+		d.checkNames(d.node.Get("env").Fields)
 	}
 	return e
 }
@@ -313,13 +313,10 @@ func (d *definition) noTilde(key, path string) {
 	}
 }
 
-func (d *definition) checkEnv(fields []document.Field, env map[string]jackfield.Secret) {
-	for _, f := range fields {
-		switch {
-		case f.Key == "" || strings.ContainsAny(f.Key, "=\x00"):
+func (d *definition) checkNames(env []document.Field) {
+	for _, f := range env {
+		if f.Key == "" || strings.ContainsAny(f.Key, "=\x00") {
 			d.report.Fault(f.Pos, fmt.Sprintf("env holds the name %q, which no environment variable can have", clip(f.Key)), "write NAME: value")
-		case strings.Contains(env[f.Key].Reveal(), "\x00"):
-			d.report.Fault(f.Pos, fmt.Sprintf("the value of env.%s holds a zero byte", f.Key), "remove it")
 		}
 	}
 }
@@ -350,6 +347,10 @@ func (d *definition) expand(what string, n *document.Node, text string) string {
 			fix = e.Fix
 		}
 		d.report.Fault(n.At(), what+": "+message, fix)
+		return ""
+	}
+	if strings.Contains(out, "\x00") {
+		d.report.Fault(n.At(), what+" holds a zero byte", "remove it; look at the variables in it")
 		return ""
 	}
 	return out

@@ -117,7 +117,6 @@ var renamed = map[string]string{ //nolint:gosec // field names, no credentials
 // foreign decides about a field that an Entry does not have. It reports all but
 // the plainly unknown ones.
 func foreign(r *document.Report) document.Unknown {
-	ours, others := document.Keys(reflect.TypeFor[Entry]()), slices.Sorted(maps.Keys(renamed))
 	return func(f document.Field) bool {
 		if other, ok := ignored[f.Key]; ok {
 			r.Warn(f.Pos, fmt.Sprintf("%s is a field of %s and is ignored", f.Key, other.product), other.meaning)
@@ -127,6 +126,7 @@ func foreign(r *document.Report) document.Unknown {
 			r.Fault(f.Pos, f.Key+" is not a known setting", fix)
 			return true
 		}
+		ours, others := document.Keys(reflect.TypeFor[Entry]()), slices.Sorted(maps.Keys(renamed))
 		if near := document.Nearest(f.Key, others); near != "" && document.Nearest(f.Key, ours.Names) == "" {
 			r.Fault(f.Pos, f.Key+" is not a known setting", renamed[near])
 			return true

@@ -19,7 +19,7 @@ func parseJSON(src []byte, r *Report) *Node {
 	if len(bytes.TrimSpace(src)) == 0 {
 		return &Node{Pos: Pos{Line: 1, Column: 1}, size: 1}
 	}
-	p := &jsonParser{src: src, dec: json.NewDecoder(bytes.NewReader(src)), report: r}
+	p := &jsonParser{src: src, dec: json.NewDecoder(bytes.NewReader(src)), report: r, at: Pos{1, 1}}
 	p.dec.UseNumber()
 	n := p.value(0)
 	if n == nil {
@@ -85,6 +85,9 @@ type jsonParser struct {
 	src    []byte
 	dec    *json.Decoder
 	report *Report
+
+	at   Pos // of the byte at done; places are asked for in order
+	done int
 }
 
 // skip finds where the next token begins, and whether there is one.
@@ -93,7 +96,13 @@ func (p *jsonParser) skip() (Pos, bool) {
 	for at < len(p.src) && strings.IndexByte(" \t\r\n,:", p.src[at]) >= 0 {
 		at++
 	}
-	return position(p.src, at), at < len(p.src)
+	if next := position(p.src[p.done:], at-p.done); next.Line > 1 {
+		p.at = Pos{Line: p.at.Line + next.Line - 1, Column: next.Column}
+	} else {
+		p.at.Column += next.Column - 1
+	}
+	p.done = at
+	return p.at, at < len(p.src)
 }
 
 // token reads one token. It reports and returns nil at the end or when there is
