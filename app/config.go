@@ -52,8 +52,8 @@ type Limits struct {
 	Message     int64         // bytes of one message from a server; 16 MiB
 	Sessions    Budget        // of clients that have them; 50,000, 10,000 of one person; PerServer means nothing
 	Dials       Budget        // connections being made at once; 64, 8 to one server, 16 for one owner
-	Connections Budget        // open connections; 4,096, 1,024 to one server, 64 for one owner
-	Programs    Budget        // running programs, of which only PerOwner is bounded; 32
+	Connections Budget        // open connections; 4,096, 1,024 to one server, any number for one owner
+	Programs    Budget        // running programs, of which only PerOwner is bounded; 128
 	Idle        time.Duration // until an unused connection is closed; 15 min
 	Drain       time.Duration // until what still uses a replaced connection is ended; 5 min
 	Call        time.Duration // one call, where the server's definition has no timeout; 60 s

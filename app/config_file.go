@@ -44,8 +44,8 @@ type fileLimits struct {
 	Message     document.Size     `json:"message,omitzero" jsonschema:"Bytes of one message from a server. Default 16MiB."`
 	Sessions    fileSessions      `json:"sessions,omitzero" jsonschema:"Sessions of clients that have them. Default 50000, 10000 for one owner."`
 	Dials       fileBudget        `json:"dials,omitzero" jsonschema:"Connections being made at once. Default 64, 8 to one server, 16 for one owner."`
-	Connections fileBudget        `json:"connections,omitzero" jsonschema:"Open connections to servers. Default 4096, 1024 to one server, 64 for one owner."`
-	Programs    filePrograms      `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 32 for one owner."`
+	Connections fileBudget        `json:"connections,omitzero" jsonschema:"Open connections to servers. Default 4096, 1024 to one server; one owner may have them all."`
+	Programs    filePrograms      `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 128 for one owner."`
 	Idle        document.Duration `json:"idle,omitzero" jsonschema:"Until an unused connection is closed. Default 15m."`
 	Drain       document.Duration `json:"drain,omitzero" jsonschema:"Until what still uses a replaced connection is ended. Default 5m."`
 	Call        document.Duration `json:"call,omitzero" jsonschema:"One call to a server without a timeout of its own. Default 60s."`

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"log/slog"
+	"math"
 	"net/http"
 	"sync/atomic"
 
@@ -51,8 +53,8 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Trace:    p.poolTrace(),
 		Limits: pool.Limits{
 			DialsProcess: limits.Dials.Total, DialsServer: limits.Dials.PerServer, DialsOwner: limits.Dials.PerOwner,
-			OpenProcess: limits.Connections.Total, OpenServer: limits.Connections.PerServer, OpenOwner: limits.Connections.PerOwner,
-			ChildrenOwner: limits.Programs.PerOwner,
+			OpenProcess: limits.Connections.Total, OpenServer: limits.Connections.PerServer, OpenOwner: share(limits.Connections),
+			ChildrenOwner: cmp.Or(limits.Programs.PerOwner, programs),
 			Idle:          limits.Idle, Drain: limits.Drain,
 		},
 	})
@@ -75,6 +77,14 @@ func newParts(o Options, key []byte) (*parts, error) {
 	})
 	return p, nil
 }
+
+// programs is how many child processes one owner may have.
+const programs = 128
+
+// share is how many connections one owner may have. Without sign-in everybody is
+// one principal, so unless the configuration says otherwise its share is whatever
+// there is.
+func share(b Budget) int { return cmp.Or(b.PerOwner, b.Total, math.MaxInt) }
 
 // handler is everything that is served, behind the check of Host and Origin.
 func (p *parts) handler() http.Handler {
