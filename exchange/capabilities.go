@@ -66,3 +66,9 @@ func (c Capabilities) Raw() wire.Raw {
 	}
 	return wire.Raw(c.Declared)
 }
+
+// Everything is a client capabilities object that declares all there is. A
+// connection that only lists declares it: some servers offer a tool only to
+// clients that can answer its questions, and a list is made for all clients.
+const Everything = `{"elicitation":{"form":{},"url":{}},"roots":{"listChanged":true},"sampling":{"context":{},"tools":{}},` +
+	`"tasks":{"cancel":{},"list":{},"requests":{"elicitation":{"create":{}},"sampling":{"createMessage":{}}}}}`
