@@ -253,9 +253,10 @@ func parse(t *testing.T, p listed) []*ast.File {
 	return files
 }
 
-// withSessions are the faces, the servers made for tests and demonstration, and
-// broker, which ends what a face's session has open.
-var withSessions = []string{"gateway", "upstream", "broker", "internal/demo", "internal/upstreamtest"}
+// withSessions are the faces, the servers made for tests and demonstration,
+// broker, which ends what a face's session has open, and app, which is told how
+// many there may be.
+var withSessions = []string{"gateway", "upstream", "broker", "app", "internal/demo", "internal/upstreamtest"}
 
 var (
 	unsaid  = regexp.MustCompile(`(?i)manager|service|helper|util|common`)
