@@ -18,6 +18,7 @@ type Capabilities struct {
 	URL      bool // elicitation in URL mode
 	Sampling bool
 	Roots    bool
+	Tasks    bool // questions as tasks (2025-11-25): the server comes back for the answer
 
 	// AsResult: questions are taken as a result and answered by a retry (modern),
 	// not asked while the exchange is open.
@@ -31,6 +32,7 @@ func ParseCapabilities(raw wire.Raw) (Capabilities, error) {
 		Elicitation *map[string]wire.Raw `json:"elicitation"`
 		Sampling    *wire.Raw            `json:"sampling"`
 		Roots       *wire.Raw            `json:"roots"`
+		Tasks       *wire.Raw            `json:"tasks"`
 	}
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
@@ -46,6 +48,7 @@ func ParseCapabilities(raw wire.Raw) (Capabilities, error) {
 		Declared: string(raw),
 		Sampling: c.Sampling != nil,
 		Roots:    c.Roots != nil,
+		Tasks:    c.Tasks != nil,
 	}
 	if c.Elicitation != nil {
 		modes := *c.Elicitation

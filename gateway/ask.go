@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
@@ -25,10 +26,14 @@ func canAnswer(c exchange.Capabilities, q exchange.Question) bool {
 		return c.Sampling
 	case "roots/list":
 		return c.Roots
-	case "ping":
-		return true
 	}
-	return false
+	switch family, _, _ := strings.Cut(q.Method, "/"); family {
+	case "tasks": // how far a question is that was taken as a task (2025-11-25)
+		return c.Tasks
+	case "initialize", "server", "tools", "prompts", "resources", "completion", "logging", "subscriptions", "notifications":
+		return false // what clients ask servers
+	}
+	return true // a ping, or something between a vendor's server and its client
 }
 
 var modeKeys = []string{"mode"}

@@ -218,7 +218,7 @@ func TestAClientIsAskedOnItsOwnStreamAndItsAnswerComesBack(t *testing.T) {
 func TestOnlyWhatAClientDeclaredIsAsked(t *testing.T) {
 	h := open(t, Options{Broker: &script{do: func(ctx context.Context, _ broker.Caller, r *exchange.Request, p exchange.Peer) (exchange.Result, error) {
 		for _, q := range []exchange.Question{
-			{Method: "elicitation/create", Params: wire.Raw(`{"mode":"url"}`)}, {Method: "sampling/createMessage"}, {Method: "roots/list"}, {Method: "tools/call"},
+			{Method: "elicitation/create", Params: wire.Raw(`{"mode":"url"}`)}, {Method: "sampling/createMessage"}, {Method: "roots/list"}, {Method: "tasks/get"}, {Method: "tools/call"},
 		} {
 			if _, err := p.Ask(ctx, []exchange.Question{q}); jackfield.CodeOf(err) != jackfield.Unavailable {
 				t.Errorf("%s: %v", q.Method, err)
@@ -230,6 +230,34 @@ func TestOnlyWhatAClientDeclaredIsAsked(t *testing.T) {
 	if w := send(h, http.MethodPost, "/mcp", legacyCall("1", "tools/call", "{}"), hs); w.Header().Get("Content-Type") != "application/json" {
 		t.Error("it was asked")
 	}
+}
+
+func TestTasksAndAVendorsQuestionsReachTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		methods := []string{"tasks/get", "vendor/question", "ping"}
+		h := New(Options{Broker: &script{do: func(ctx context.Context, _ broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
+			for _, method := range methods {
+				if _, err := p.Ask(ctx, []exchange.Question{{Method: method}}); err != nil {
+					return exchange.Result{}, err
+				}
+			}
+			return result(`{}`), nil
+		}}})
+		hs := initialize(t, h, "/mcp", "2025-11-25", `{"tasks":{}}`)
+		c := dial(h, http.MethodPost, "/mcp", legacyCall("1", "tools/call", "{}"), hs)
+		for _, method := range methods {
+			m, _ := wire.Parse([]byte(c.message(t)))
+			if m.Method != method {
+				t.Errorf("the client was asked %q, want %q", m.Method, method)
+			}
+			send(h, http.MethodPost, "/mcp", `{"jsonrpc":"2.0","id":`+string(m.ID)+`,"result":{}}`, hs)
+		}
+		if got := c.message(t); !strings.Contains(got, `"id":1,"result":{}`) {
+			t.Error(got)
+		}
+		c.wantEnd(t)
+		shut(t, h)
+	})
 }
 
 func TestAQuestionThatIsTakenBackIsCancelledAtTheClient(t *testing.T) {
