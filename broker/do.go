@@ -278,8 +278,11 @@ func (q *query) failed(k *clock, s *jackfield.Server, err error) error {
 		return late
 	}
 	var e *jackfield.Error
-	if errors.As(err, &e) || errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.As(err, &e) && strings.Contains(e.Message, s.Name):
 		return err
+	case e != nil:
+		return jackfield.Errorf(e.Code, "server %q: %w", s.Name, err)
 	}
 	return jackfield.Errorf(jackfield.CodeOf(err), "server %q: %s failed: %w", s.Name, q.r.Method, err)
 }

@@ -200,7 +200,7 @@ func (c *Catalog) invalidateLocked(e *entry, kinds Kinds, tell bool) Kinds {
 		if !kinds.Has(k) {
 			continue
 		}
-		if s.changed == 0 || s.list == nil {
+		if s.changed == 0 || s.list == nil || !s.announced {
 			newly |= SetOf(k)
 			s.owed = false
 			s.changedAt = now
@@ -267,7 +267,8 @@ func (e *entry) listed() bool {
 
 // Connected says that a new connection to the server was opened on the
 // credentials of owner. What servers list that do not say for how long it is good
-// is listed anew, and a server that could not be listed is tried again.
+// is listed anew, and for a server that could not be listed the pause is over. One
+// that was never listed waits until somebody asks.
 func (c *Catalog) Connected(s jackfield.Server, owner jackfield.Scope) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -277,7 +278,7 @@ func (c *Catalog) Connected(s jackfield.Server, owner jackfield.Scope) {
 		}
 		e.retry = time.Time{}
 		c.ageLocked(e)
-		if e.visited.IsZero() || time.Since(e.visited) >= minReconnect {
+		if e.listed() && time.Since(e.visited) >= minReconnect {
 			c.visitLocked(e, s, owner)
 		}
 	}

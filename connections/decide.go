@@ -125,7 +125,10 @@ func (c *call) key(shape exchange.Shape, known bool) pool.Key {
 // listKey decides on which connection one lists: the shared one, unless that would
 // be somebody's own state.
 func (c *call) listKey(sharing jackfield.Sharing, shape exchange.Shape, known bool) pool.Key {
-	k := pool.Key{Server: c.server, Scope: c.wide}
+	k := pool.Key{Server: c.server, Scope: c.wide, Isolation: pool.Isolation{Caps: c.caps}}
+	if shape.Modern() {
+		k.Isolation.Caps = ""
+	}
 	switch {
 	case !known:
 		return c.probe()
