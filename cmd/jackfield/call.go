@@ -199,14 +199,14 @@ func (k *schemaOf) headers(string, string) []upstream.ParamHeader { return k.mir
 // arguments is the arguments object.
 func (s *shell) arguments(c *calling, known *schemaOf) (wire.Raw, error) {
 	object := c.object
-	switch {
-	case object == "-":
+	switch object {
+	case "-":
 		b, err := io.ReadAll(io.LimitReader(s.in, maxArguments+1))
 		if err != nil {
 			return nil, fmt.Errorf("read the arguments from stdin: %w", err)
 		}
 		object = string(b)
-	case object == "":
+	case "":
 		return pairs(c.pairs, known.input)
 	}
 	if len(object) > maxArguments {
@@ -237,7 +237,7 @@ func pairs(all []string, s schema) (wire.Raw, error) {
 		if i > 0 {
 			object = append(object, ',')
 		}
-		property, _ := s.property(name)
+		property := s.property(name)
 		raw, err := property.value(values[name])
 		if err != nil {
 			return nil, usagef("--arg %s: %w", name, err)

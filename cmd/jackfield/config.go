@@ -86,7 +86,7 @@ func (s *shell) check(file string, strict bool) error {
 		answer.OK = false
 	}
 	if s.json {
-		if err := s.printJSON(answer); err != nil {
+		if err = s.printJSON(answer); err != nil {
 			return err
 		}
 	} else {

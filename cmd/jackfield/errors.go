@@ -47,8 +47,7 @@ func (e *exitError) Error() string {
 func (e *exitError) Unwrap() error { return e.err }
 
 func exitCode(err error) int {
-	var known *exitError
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*exitError](err); ok {
 		return known.code
 	}
 	return exitCodes[jackfield.CodeOf(err)]

@@ -154,7 +154,7 @@ func (p *person) form(ctx context.Context, s schema) (map[string]any, error) {
 	content := map[string]any{}
 	p.say("  (Enter takes what stands in brackets, Ctrl-D refuses)\n")
 	for _, name := range s.all() {
-		property, _ := s.property(name)
+		property := s.property(name)
 		value, given, err := p.field(ctx, name, property, slices.Contains(s.Required, name))
 		if err != nil {
 			return nil, err

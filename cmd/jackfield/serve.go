@@ -98,7 +98,7 @@ func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
 	}
 	log := s.logger(config.Log)
 	for _, p := range problems {
-		log.Warn(p.String())
+		log.Warn("configuration", slog.String("problem", p.String()))
 	}
 	options := app.Options{Config: config, Problems: problems, Log: log, Version: thisBuild().Version}
 	if config.File != "" {
@@ -109,21 +109,21 @@ func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
 	if err != nil {
 		return err
 	}
-	if err := gateway.Start(ctx); err != nil {
+	if err = gateway.Start(ctx); err != nil {
 		return errors.Join(err, s.end(gateway))
 	}
 	here := "http://" + local(gateway.Addr())
-	if err := writeAddress(config.Data, here); err != nil {
-		log.Warn("the address file cannot be written; other commands need --url", "error", err)
+	if err = writeAddress(config.Data, here); err != nil {
+		log.Warn("the address file cannot be written; other commands need --url", slog.Any("error", err))
 	}
-	if err := s.welcome(config, gateway.URL(), here); err != nil {
-		log.Warn("stdout is gone", "error", err)
+	if err = s.welcome(config, gateway.URL(), here); err != nil {
+		log.Warn("stdout is gone", slog.Any("error", err))
 	}
 	s.wait(ctx, gateway, config.File, log)
-	log.Info("stopping", "within", stopWithin)
+	log.Info("stopping", slog.Duration("within", stopWithin))
 	err = s.end(gateway)
 	if gone := removeAddress(config.Data, here); gone != nil {
-		log.Warn("the address file cannot be removed", "error", gone)
+		log.Warn("the address file cannot be removed", slog.Any("error", gone))
 	}
 	return err
 }
@@ -138,7 +138,7 @@ func (s *shell) wait(ctx context.Context, gateway *app.App, file string, log *sl
 			if file == "" {
 				log.Warn("there is no configuration file to read again")
 			} else if err := gateway.Reload(); err != nil {
-				log.Error("the configuration was not taken over, the one before stays", "error", err)
+				log.Error("the configuration was not taken over, the one before stays", slog.Any("error", err))
 			}
 		}
 	}

@@ -197,7 +197,8 @@ type constant struct {
 // oneOrMany is a string, or an array of strings.
 type oneOrMany []string
 
-func (o *oneOrMany) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON takes both, and anything else for nothing.
+func (o *oneOrMany) UnmarshalJSON(b []byte) error { //nolint:unparam // json.Unmarshaler has an error
 	var one string
 	if json.Unmarshal(b, &one) == nil {
 		*o = oneOrMany{one}
@@ -207,7 +208,7 @@ func (o *oneOrMany) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &many) == nil {
 		*o = many
 	}
-	return nil // what is neither says nothing
+	return nil
 }
 
 // properties are the properties of a schema in the order in which they stand.
@@ -216,10 +217,11 @@ type properties struct {
 	by    map[string]schema
 }
 
+// UnmarshalJSON takes an object, and anything else for nothing.
 func (p *properties) UnmarshalJSON(b []byte) error {
 	var raw map[string]json.RawMessage
 	if json.Unmarshal(b, &raw) != nil {
-		return nil // as above
+		return nil
 	}
 	p.by = make(map[string]schema, len(raw))
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -254,12 +256,13 @@ func (s schema) all() []string {
 	return s.Properties.names
 }
 
-func (s schema) property(name string) (schema, bool) {
+// property is what the schema says of one property; nothing, where it says
+// nothing.
+func (s schema) property(name string) schema {
 	if s.Properties == nil {
-		return schema{}, false
+		return schema{}
 	}
-	p, ok := s.Properties.by[name]
-	return p, ok
+	return s.Properties.by[name]
 }
 
 // mirrors are the arguments below path that travel in headers as well
@@ -267,7 +270,7 @@ func (s schema) property(name string) (schema, bool) {
 func (s schema) mirrors(path ...string) []upstream.ParamHeader {
 	var all []upstream.ParamHeader
 	for _, name := range s.all() {
-		property, _ := s.property(name)
+		property := s.property(name)
 		below := append(slices.Clone(path), name)
 		if property.Header != "" {
 			all = append(all, upstream.ParamHeader{Name: property.Header, Path: below})

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/jackfield-dev/jackfield"
@@ -33,11 +34,10 @@ type Problem struct {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := jackfield.CodeOf(err)
 	p := Problem{Status: status[code], Code: code.String(), Detail: err.Error()}
-	var coded *jackfield.Error
-	if !errors.As(err, &coded) {
+	if _, coded := errors.AsType[*jackfield.Error](err); !coded {
 		p.Detail = "something went wrong inside the gateway; its log says what"
 		if h.Log != nil {
-			h.Log.ErrorContext(r.Context(), "the API failed", "path", r.URL.Path, "error", err)
+			h.Log.ErrorContext(r.Context(), "the API failed", slog.String("path", r.URL.Path), slog.Any("error", err))
 		}
 	}
 	if code == jackfield.AuthRequired {

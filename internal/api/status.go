@@ -221,11 +221,10 @@ func (h *Handler) describeKnown(status *ServerStatus, s jackfield.Server, now ti
 }
 
 func stateOf(s pool.State) string {
-	switch s {
-	case pool.Ready, pool.Connecting, pool.Failed:
+	if s == pool.Ready || s == pool.Connecting || s == pool.Failed {
 		return s.String()
 	}
-	return StateDraining
+	return StateDraining // and what is closing, of which nobody needs to know more
 }
 
 // keysOf tells slots one by one, at most MaxKeys. Ids of sessions and calls are

@@ -330,6 +330,11 @@ func (k *call) changed(ctx context.Context, uri string, list bool) {
 		c.notify(ctx, method, p)
 	}
 	for _, l := range modern {
+		select {
+		case <-l.acked:
+		case <-ctx.Done():
+			return
+		}
 		p["_meta"] = object{metaSubscription: l.id}
 		c.notify(ctx, method, p)
 	}

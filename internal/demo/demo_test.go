@@ -155,7 +155,7 @@ func outputSchemas(t *testing.T, listed map[string]any) map[string]*jsonschema.R
 		Name         string
 		OutputSchema *jsonschema.Schema
 	}
-	if err := json.Unmarshal(raw, &tools); err != nil {
+	if err = json.Unmarshal(raw, &tools); err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]*jsonschema.Resolved{}

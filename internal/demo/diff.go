@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -69,9 +70,9 @@ func diffLines(a, b []string) ([]edit, error) {
 	// common[i*w+j] is the length of the longest common subsequence of x[i:], y[j:].
 	w := len(y) + 1
 	common := make([]uint16, (len(x)+1)*w)
-	for i := len(x) - 1; i >= 0; i-- {
-		for j := len(y) - 1; j >= 0; j-- {
-			if x[i] == y[j] {
+	for i, before := range slices.Backward(x) {
+		for j, after := range slices.Backward(y) {
+			if before == after {
 				common[i*w+j] = common[(i+1)*w+j+1] + 1
 			} else {
 				common[i*w+j] = max(common[(i+1)*w+j], common[i*w+j+1])

@@ -20,6 +20,7 @@ const (
 type listen struct {
 	id     wire.Raw
 	cancel context.CancelFunc
+	acked  chan struct{} // closed once the acknowledgement is on its way, or never will be
 	lists  bool
 	uris   map[string]bool
 }
@@ -110,7 +111,7 @@ func (c *conn) listen(ctx context.Context, k *call, want *interest) (object, err
 	}
 	ends, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &listen{id: k.id, cancel: cancel, uris: map[string]bool{}}
+	l := &listen{id: k.id, cancel: cancel, acked: make(chan struct{}), uris: map[string]bool{}}
 	honoured := interest{}
 	if c.offer.resources != nil {
 		l.lists, honoured.Resources = want.Resources, want.Resources
@@ -120,11 +121,13 @@ func (c *conn) listen(ctx context.Context, k *call, want *interest) (object, err
 		honoured.URIs = want.URIs
 	}
 	meta := object{metaSubscription: k.id}
-	// Before the listen is known, so that the acknowledgement comes first.
-	c.notify(ctx, "notifications/subscriptions/acknowledged", object{"_meta": meta, "notifications": honoured})
+	// Known before it is acknowledged, so that whoever has the acknowledgement
+	// misses nothing; acked keeps what is to tell behind it.
 	c.mu.Lock()
 	c.listens[l] = struct{}{}
 	c.mu.Unlock()
+	c.notify(ctx, "notifications/subscriptions/acknowledged", object{"_meta": meta, "notifications": honoured})
+	close(l.acked)
 	<-ends.Done()
 	c.mu.Lock()
 	delete(c.listens, l)

@@ -281,9 +281,7 @@ func schemaFor[T any]() *jsonschema.Schema {
 	if err != nil {
 		panic("demo: " + err.Error()) // our own types; every test would see it
 	}
-	t := reflect.TypeFor[T]()
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range reflect.TypeFor[T]().Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		member := s.Properties[name]
 		if values := f.Tag.Get("enum"); values != "" {
