@@ -354,10 +354,16 @@ func (p *modernPeer) Notify(_ context.Context, method string, params wire.Raw) e
 	return nil
 }
 
-// Ask fails: a modern client takes questions as a result only.
-func (p *modernPeer) Ask(context.Context, []exchange.Question) ([]exchange.Answer, error) {
-	return nil, jackfield.Errorf(jackfield.Unavailable,
-		"the server wants to ask its client something in the middle of the request, and clients of protocol version %s cannot be asked that way yet", exchange.Modern)
+// Ask answers each question with an error that says why, so that the server can
+// tell: a modern client takes questions as a result only. A refusal in the
+// client's name would be a lie.
+func (p *modernPeer) Ask(_ context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
+	answers := make([]exchange.Answer, len(questions))
+	for i, q := range questions {
+		answers[i].Err = &wire.Error{Code: codeUnavailable, Message: "the server wants to ask its client something (" + clip(q.Method) +
+			") in the middle of the request, and clients of protocol version " + exchange.Modern + " cannot be asked that way yet"}
+	}
+	return answers, nil
 }
 
 // checkParamHeaders compares the headers that repeat arguments with the arguments

@@ -97,7 +97,8 @@ func TestModernNotificationsComeFirstOnAStreamWithTheClientsOwnToken(t *testing.
 		_ = p.Notify(ctx, "notifications/tools/list_changed", nil)
 		_ = p.Notify(ctx, "notifications/cancelled", wire.Raw(`{"requestId":1}`))
 		_ = p.Notify(ctx, "notifications/vendor/x", wire.Raw(`{"a":1}`))
-		if _, err := p.Ask(ctx, []exchange.Question{{Method: "elicitation/create"}}); jackfield.CodeOf(err) != jackfield.Unavailable {
+		answers, err := p.Ask(ctx, []exchange.Question{{Method: "elicitation/create"}})
+		if err != nil || len(answers) != 1 || answers[0].Err == nil || !strings.Contains(answers[0].Err.Message, "cannot be asked") {
 			t.Errorf("Ask: %v", err)
 		}
 		return modernRes(`{"resultType":"complete"}`), nil
