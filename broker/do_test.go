@@ -46,8 +46,10 @@ func TestEveryRequestReachesItsServer(t *testing.T) {
 			{"resources/read", `{"uri":"doc://a"}`, "a", `{"uri":"doc://a"}`},
 			{"resources/read", `{"uri":"tpl://b/7"}`, "b", `{"uri":"tpl://b/7"}`},
 			{"resources/read", `{"uri":"jackfield://b/same:%2F%2Fx"}`, "b", `{"uri":"same://x"}`},
-			{"completion/complete", `{"ref":{"type":"ref/prompt","name":"a__greet","v":1},"argument":{"name":"n","value":"v"}}`, "a",
-				`{"ref":{"type":"ref/prompt","name":"greet","v":1},"argument":{"name":"n","value":"v"}}`},
+			{
+				"completion/complete", `{"ref":{"type":"ref/prompt","name":"a__greet","v":1},"argument":{"name":"n","value":"v"}}`, "a",
+				`{"ref":{"type":"ref/prompt","name":"greet","v":1},"argument":{"name":"n","value":"v"}}`,
+			},
 			{"completion/complete", `{"ref":{"uri":"tpl://a/{id}","type":"ref/resource"}}`, "a", `{"ref":{"uri":"tpl://a/{id}","type":"ref/resource"}}`},
 			{"completion/complete", `{"ref":{"type":"ref/resource","uri":"jackfield://b/same:%2F%2F{id}"}}`, "b", `{"ref":{"type":"ref/resource","uri":"same://{id}"}}`},
 			{"completion/complete", `{"ref":{"type":"ref/resource","uri":"doc://b"}}`, "b", `{"ref":{"type":"ref/resource","uri":"doc://b"}}`},
@@ -58,8 +60,12 @@ func TestEveryRequestReachesItsServer(t *testing.T) {
 		}
 		// At its own address a server gets everything as it came.
 		for _, c := range [][2]string{
-			{"prompts/get", `{"name":"greet"}`}, {"resources/read", `{"uri":"jackfield://b/x"}`}, {"resources/read", `{"uri":"any:thing"}`},
-			{"completion/complete", `{"ref":{"type":"ref/prompt","name":"x"}}`}, {"vendor/method", `{"deep":[1e5]}`}, {"tasks/get", ""},
+			{"prompts/get", `{"name":"greet"}`},
+			{"resources/read", `{"uri":"jackfield://b/x"}`},
+			{"resources/read", `{"uri":"any:thing"}`},
+			{"completion/complete", `{"ref":{"type":"ref/prompt","name":"x"}}`},
+			{"vendor/method", `{"deep":[1e5]}`},
+			{"tasks/get", ""},
 		} {
 			h.do(user("ann").only("a"), c[0], c[1])
 			got := h.calls("a")[0].heard()

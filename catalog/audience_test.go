@@ -177,7 +177,7 @@ func TestAChangeDuringTheFirstVisitIsNotLostWhenTheListTurnsOutPublic(t *testing
 		w.own("a", true)
 		w.set("a", func(s *script) { s.took = time.Second })
 		v := w.view("a")
-		go w.listFor(ann, v, Tools, "")
+		go func() { _, _ = v.List(t.Context(), ann, Tools, "") }()
 		synctest.Wait()
 		w.set("a", func(s *script) { s.per = func(jackfield.Scope) []string { return []string{"new"} } })
 		w.c.Invalidate(w.def("a"), ann, "notifications/tools/list_changed")

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -286,7 +287,7 @@ func TestAServerThatIsDownIsShownFromItsLastGoodListWithAgeAndReason(t *testing.
 			sleep(time.Second)
 		}
 		st := w.c.Status(w.def("a")).Listings[0]
-		if st.Err != errDown || !st.Since.Equal(broke) || !st.Retry.After(broke) {
+		if !errors.Is(st.Err, errDown) || !st.Since.Equal(broke) || !st.Retry.After(broke) {
 			t.Errorf("status %+v", st)
 		}
 		if l := st.Lists[Tools]; !l.Known || l.Count != 1 || !l.Fetched.Equal(good) || l.Fresh {
@@ -334,7 +335,7 @@ func TestAListThatCannotBeFetchedLeavesTheOthersAlone(t *testing.T) {
 		w.list(v, Tools).want(t, "a__echo")
 		w.list(v, Prompts).want(t)
 		st := w.c.Status(w.def("a")).Listings[0]
-		if st.Lists[Prompts].Err != errDown || st.Lists[Prompts].Known || !st.Lists[Tools].Known {
+		if !errors.Is(st.Lists[Prompts].Err, errDown) || st.Lists[Prompts].Known || !st.Lists[Tools].Known {
 			t.Errorf("%+v", st)
 		}
 		w.set("a", func(s *script) { s.errs[Prompts] = nil })

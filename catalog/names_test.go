@@ -89,8 +89,12 @@ func TestNoTwoToolsHaveOneFinalName(t *testing.T) {
 // that they resolve to what they stand for, whatever else is in the view.
 func FuzzNames(f *testing.F) {
 	for _, s := range [][4]string{
-		{"a", "b", "a", "b_"}, {"a__b", "c", "a", "b__c"}, {"a_", "b", "a", "_b"},
-		{"a.b", "c", "a_b", "c"}, {"ä", "x", "ö", "x"}, {strings.Repeat("s", 70), "t", "s", strings.Repeat("t", 70)},
+		{"a", "b", "a", "b_"},
+		{"a__b", "c", "a", "b__c"},
+		{"a_", "b", "a", "_b"},
+		{"a.b", "c", "a_b", "c"},
+		{"ä", "x", "ö", "x"},
+		{strings.Repeat("s", 70), "t", "s", strings.Repeat("t", 70)},
 		{"a", "b.c", "a", FinalName("a", "b.c")[3:]},
 	} {
 		f.Add(s[0], s[1], s[2], s[3])

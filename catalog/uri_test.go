@@ -94,8 +94,8 @@ func FuzzTemplates(f *testing.F) {
 		if !tm.matches(uri.String()) {
 			t.Fatalf("%q does not match %q", text, uri.String())
 		}
-		if own, ok := tm.undo(final.String()); !ok || !tm.matches(own) {
-			t.Fatalf("%q of %q came back as %q %v", final.String(), text, own, ok)
+		if own, undone := tm.undo(final.String()); !undone || !tm.matches(own) {
+			t.Fatalf("%q of %q came back as %q %v", final.String(), text, own, undone)
 		}
 		if !strings.HasPrefix(tm.final(server), prefix) {
 			t.Fatalf("%q", tm.final(server))
