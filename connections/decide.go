@@ -125,13 +125,14 @@ func (c *call) key(shape exchange.Shape, known bool) pool.Key {
 // listKey decides on which connection one lists: the shared one, unless that would
 // be somebody's own state.
 func (c *call) listKey(sharing jackfield.Sharing, shape exchange.Shape, known bool) pool.Key {
+	if !known {
+		return c.probe()
+	}
 	k := pool.Key{Server: c.server, Scope: c.wide, Isolation: pool.Isolation{Caps: c.caps}}
 	if shape.Modern() {
 		k.Isolation.Caps = ""
 	}
 	switch {
-	case !known:
-		return c.probe()
 	case sharing == jackfield.SharingApp:
 	case sharing == jackfield.SharingOwner && !keepsState(shape):
 		k.Scope = c.owner

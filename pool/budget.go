@@ -4,9 +4,10 @@ package pool
 type budget struct {
 	name    string // whose, for people
 	limit   int
-	open    int // dialing, in use, idle, draining and closing
-	closing int // of open: about to give their place back
-	wanted  int // of closing: promised to queued dials in this run of fillLocked
+	open    int    // dialing, in use, idle, draining and closing
+	closing int    // of open: about to give their place back
+	wanted  int    // of closing: promised to queued dials in this run of fillLocked
+	dry     uint64 // the run of fillLocked that found no idle one in it
 }
 
 func (b *budget) full() bool { return b.open >= b.limit }
@@ -59,12 +60,16 @@ func (p *Pool[C]) unpromiseLocked() {
 // evictLocked closes the least recently used idle connection that counts in b. mu is
 // held.
 func (p *Pool[C]) evictLocked(b *budget) bool {
+	if b.dry == p.pass {
+		return false // nor is there one for the next in the queue
+	}
 	for s := p.idle.first; s != nil; s = s.next {
 		if s.in(b) {
 			p.retireLocked(s, "its place was needed", nil)
 			return true
 		}
 	}
+	b.dry = p.pass
 	return false
 }
 

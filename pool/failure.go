@@ -36,8 +36,7 @@ func (f past) error(k Key, now time.Time) error {
 func failedError(cause error, k Key, stage string, tries int, since, next, now time.Time) error {
 	code := jackfield.Unavailable
 	text := cause.Error()
-	var known *jackfield.Error
-	if errors.As(cause, &known) && known.Code != jackfield.Internal {
+	if known, ok := errors.AsType[*jackfield.Error](cause); ok && known.Code != jackfield.Internal {
 		code = known.Code
 	} else {
 		text = fmt.Sprintf("server %q cannot be used (%s): %s", k.Server, stage, text)

@@ -267,8 +267,7 @@ func (a *ask) wantError(parts ...string) error {
 			a.pt.Errorf("%s: Acquire: %q does not say %q", a.key, a.err, part)
 		}
 	}
-	var known *jackfield.Error
-	if !errors.As(a.err, &known) {
+	if _, ok := errors.AsType[*jackfield.Error](a.err); !ok {
 		a.pt.Errorf("%s: Acquire: %v is no *jackfield.Error", a.key, a.err)
 	}
 	return a.err
@@ -436,8 +435,7 @@ type dialError struct {
 func (e *dialError) Error() string { return e.text }
 
 func classify(err error) Failure {
-	var d *dialError
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*dialError](err); ok {
 		return d.Failure
 	}
 	return Failure{Stage: "connect", Temporary: true, DialStage: true}

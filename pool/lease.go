@@ -35,7 +35,7 @@ func (p *Pool[C]) takeLocked(s *slot[C]) bool {
 func (s *slot[C]) holdLocked() Lease[C] {
 	if s.free == 0 {
 		s.holds = append(s.holds, hold{})
-		s.free = uint32(len(s.holds)) //nolint:gosec // one for each lease under way
+		s.free = uint32(len(s.holds))
 	}
 	cell := s.free - 1
 	h := &s.holds[cell]
@@ -123,7 +123,7 @@ func (l Lease[C]) Claim(to Key) bool {
 		return false
 	}
 	s, p := l.slot, l.slot.pool
-	traits := p.traits(to)
+	about := p.traits(to)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -142,5 +142,5 @@ func (l Lease[C]) Claim(to Key) bool {
 		// What failed or is out of date has had its time.
 		p.retireLocked(other, reasonOlder, nil)
 	}
-	return p.moveLocked(s, to, traits)
+	return p.moveLocked(s, to, about)
 }

@@ -93,9 +93,9 @@ type Pool[C Conn] struct {
 	limits Limits
 	jitter func(time.Duration) time.Duration // tests make it certain
 
-	life   context.Context // of all dials; ends when the pool closes
+	life   context.Context //nolint:containedctx // of all dials, which no caller owns; ends when the pool closes
 	stop   context.CancelFunc
-	polite context.Context // of all closes; ends when Close has waited long enough
+	polite context.Context //nolint:containedctx // of all closes, which no caller owns; ends when Close has waited long enough
 	hurry  context.CancelFunc
 	gone   chan struct{} // closed when the pool is closed and its last goroutine has ended
 
@@ -196,7 +196,7 @@ func (p *Pool[C]) TryAcquire(k Key, v jackfield.Versions) (Lease[C], bool) {
 // enter finds the slot whose dial the caller waits for, and makes it when there is
 // none. It is counted among the slot's waiters. A nil slot means: look again.
 func (p *Pool[C]) enter(ctx context.Context, k Key, v jackfield.Versions) (*slot[C], error) {
-	traits := p.traits(k)
+	about := p.traits(k)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -228,7 +228,7 @@ func (p *Pool[C]) enter(ctx context.Context, k Key, v jackfield.Versions) (*slot
 			p.forgetLocked(s)
 		}
 	}
-	return p.askLocked(k, v, traits, prior)
+	return p.askLocked(k, v, about, prior)
 }
 
 // wait waits for the dial of s, of whose waiters the caller is one. again means

@@ -299,11 +299,12 @@ func (p *Pool[C]) shutLocked(s *slot[C], cut error) {
 	p.toLocked(s, gone)
 	s.budgets(func(b *budget) { b.closing++ })
 	p.live++
+	k, reason := s.key, s.reason
 	go func() {
 		if cut != nil {
 			s.conn.Abort(cut)
 		}
-		p.closeConn(s.conn, s.key, s.reason)
+		p.closeConn(s.conn, k, reason)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		s.budgets(func(b *budget) { b.closing--; b.open-- })
