@@ -51,7 +51,9 @@ func (l *httpLink) stream(ctx context.Context, x *call, rep *reply) (answer wire
 			return answered
 		})
 		if answered {
-			// Mostly nothing is left but the end of the stream.
+			// Mostly nothing is left but the end of the stream. The caller does not wait
+			// for it, and must not end it by leaving.
+			rep.detach()
 			if !l.c.crew.run(rep.finish) {
 				rep.drop()
 			}

@@ -88,6 +88,10 @@ func shut(t *testing.T, c *Conn) {
 	}
 }
 
+func withTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
+}
+
 // asker is a peer that notes what it hears and answers what it is asked.
 type asker struct {
 	answer func(exchange.Question) (exchange.Answer, error)

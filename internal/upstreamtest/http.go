@@ -76,6 +76,12 @@ func (x *session) take(s *Server, m wire.Message) {
 	defer x.mu.Unlock()
 	if m.Kind == wire.Response {
 		s.count("answer")
+		s.mu.Lock()
+		tell := s.onAnswer
+		s.mu.Unlock()
+		if tell != nil {
+			tell(string(m.Result) + string(m.Error))
+		}
 		if c := x.asked[string(m.ID)]; c != nil {
 			delete(x.asked, string(m.ID))
 			c <- m

@@ -106,6 +106,7 @@ type Server struct {
 	listeners map[*listener]bool
 	logs      map[string]*eventLog
 	extra     []string // tools that came later
+	onAnswer  func(text string)
 	last      int
 }
 
@@ -355,6 +356,13 @@ func (s *Server) AskAtLarge(method, params string) {
 	for l := range s.listeners {
 		l.send(fmt.Appendf(nil, `{"jsonrpc":"2.0","id":"at-large","method":%q,"params":%s}`, method, params))
 	}
+}
+
+// OnAnswer calls f with the result or error in each answer to a question.
+func (s *Server) OnAnswer(f func(text string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onAnswer = f
 }
 
 // takeFault returns the fault that is due for a method.
