@@ -165,6 +165,13 @@ func TestFlagsComeBeforeTheEnvironmentBeforeTheFileBeforeDefaults(t *testing.T) 
 		{"environment", show(file, Overrides{}), "127.0.0.1:2 /env http://localhost:2 env-" + longToken + " {WARN text}"},
 		{"file", func() string { clear(env); env["HOME"] = "/home/ann"; return show(file, Overrides{}) }(), "127.0.0.1:1 /file http://localhost:1 file-" + longToken + " {ERROR json}"},
 		{"defaults", show("", Overrides{}), "127.0.0.1:8420 /home/ann/.local/share/jackfield   {INFO text}"},
+		{"empty and relative variables", func() string {
+			for _, name := range []string{"LISTEN", "DATA", "PUBLIC_URL", "AUTH_TOKEN", "LOG_LEVEL", "LOG_FORMAT", "CONFIG"} {
+				env["JACKFIELD_"+name] = ""
+			}
+			env["XDG_DATA_HOME"] = "relative"
+			return show("", Overrides{}) + show(file, Overrides{})
+		}(), "127.0.0.1:8420 /home/ann/.local/share/jackfield   {INFO text}127.0.0.1:1 /file http://localhost:1 file-" + longToken + " {ERROR json}"},
 		{"XDG", func() string { env["XDG_DATA_HOME"] = "/xdg"; return show("", Overrides{}) }(), "127.0.0.1:8420 /xdg/jackfield   {INFO text}"},
 		{"the file of the environment", func() string { env["JACKFIELD_CONFIG"] = file; return show("", Overrides{}) }(), "127.0.0.1:1 /file http://localhost:1 file-" + longToken + " {ERROR json}"},
 	} {
@@ -297,6 +304,9 @@ func TestTheTokenIsLongEnoughAndNeverShown(t *testing.T) {
 			}
 		})
 	}
+	large := write(t, "token", strings.Repeat("x", 64<<10+1))
+	wantOnly(t, write(t, "a.yaml", "auth: {tokenFile: "+large+"}\n"+servers), Overrides{}, ":1:19: error: auth.tokenFile cannot be read: "+
+		large+" is a directory, or larger than a token can be; name a file that the user who runs Jackfield may read")
 	c, found, err := Load(write(t, "a.yaml", "listen: :1\nauth: {tokenFile: "+secret+"}\n"+servers), Overrides{Env: testEnv})
 	if err != nil || c.Auth.Token != longToken || c.Auth.TokenFile != secret {
 		t.Error(found, err)

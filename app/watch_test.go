@@ -76,11 +76,17 @@ func TestAFileThatIsWrittenRenamedOverOrGoneIsAChange(t *testing.T) {
 			must(t, os.Chtimes(path+".new", info.ModTime(), info.ModTime()))
 			must(t, os.Rename(path+".new", path))
 		},
+		func() { // same time and file, another size
+			info, err := os.Stat(path)
+			must(t, err)
+			put(t, path, "longer")
+			must(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+		},
 		func() { must(t, os.Chtimes(path, old.ModTime(), old.ModTime().Add(time.Hour))) },
 		func() { must(t, os.Remove(path)) },
 		func() {},
 		func() { put(t, path, "back") },
-	), 0, 1, 1, 2, 3, 4, 4, 5)
+	), 0, 1, 1, 2, 3, 4, 5, 5, 6)
 }
 
 func TestASwappedSymbolicLinkIsAChange(t *testing.T) {
@@ -131,8 +137,8 @@ func TestAChangeBetweenReadingAndWatchingIsSeen(t *testing.T) {
 	put(t, path, "mcpServers: {a: {command: x}}")
 	c, _, err := Load(path, Overrides{Env: testEnv})
 	must(t, err)
-	w := c.source()
 	put(t, path, "mcpServers: {ab: {command: x}}")
+	w := c.source()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var count atomic.Int64

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Decoder is a type with a form of its own in the file. DecodeNode is never
@@ -155,8 +156,13 @@ type KeySet struct {
 	index map[string][]int
 }
 
+var keySets sync.Map // from reflect.Type to its KeySet: there are about ten
+
 // Keys lists what a struct takes from a map.
 func Keys(t reflect.Type) KeySet {
+	if keys, known := keySets.Load(t); known {
+		return keys.(KeySet) //nolint:errcheck // nothing else is in it
+	}
 	keys := KeySet{index: map[string][]int{}}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -166,6 +172,7 @@ func Keys(t reflect.Type) KeySet {
 		keys.Names = append(keys.Names, name)
 		keys.index[name] = f.Index
 	}
+	keySets.Store(t, keys)
 	return keys
 }
 
