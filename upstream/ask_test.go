@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -35,6 +36,8 @@ func (d *desk) listening(t *testing.T) {
 	})
 }
 
+func withCaps(o *Options) { o.Caps = allCaps }
+
 // named is a peer that answers with its name.
 func named(name string) *asker {
 	return &asker{answer: func(exchange.Question) (exchange.Answer, error) {
@@ -49,7 +52,7 @@ func onThoseAtLarge(t *testing.T, test func(t *testing.T, d *desk, answered func
 	t.Helper()
 	for _, name := range atLarge {
 		t.Run(name, func(t *testing.T) {
-			d := patch(t, upstreamtest.New(t, everyKind[name]), change...)
+			d := patch(t, upstreamtest.New(t, everyKind[name]), append([]func(*Options){withCaps}, change...)...)
 			d.listening(t)
 			told := make(chan string, 10)
 			d.s.OnAnswer(func(text string) { told <- text })
@@ -180,7 +183,7 @@ func TestTheAnswerOfThePeerGoesToTheServerWhateverItIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, kind := range []string{"legacy, streams", "legacy process", "HTTP+SSE"} {
-				d := patch(t, upstreamtest.New(t, everyKind[kind]))
+				d := patch(t, upstreamtest.New(t, everyKind[kind]), withCaps)
 				peer := &asker{answer: func(exchange.Question) (exchange.Answer, error) { return c.answer, c.err }}
 				res, err := d.Do(t.Context(), tool(t, d.Conn, "ask", `{}`), peer)
 				if err != nil || !strings.Contains(strings.ReplaceAll(string(res.Raw), `\`, ""), c.want) {
@@ -207,7 +210,7 @@ func TestAVendorsQuestionIsPassedOn(t *testing.T) {
 func TestAQuestionEndsWithItsCall(t *testing.T) {
 	for _, kind := range []string{"legacy, streams", "legacy process", "HTTP+SSE"} {
 		t.Run(kind, func(t *testing.T) {
-			d := patch(t, upstreamtest.New(t, everyKind[kind]))
+			d := patch(t, upstreamtest.New(t, everyKind[kind]), withCaps)
 			asked, ended := make(chan struct{}), make(chan error, 1)
 			peer := waiting{asked: asked, ended: ended}
 			ctx, cancel := context.WithCancel(t.Context())
@@ -291,4 +294,70 @@ func TestOnlySoManyQuestionsAreOpen(t *testing.T) {
 	if err := c.crew.wait(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAServerThatAsksOnTheGETStreamFindsSomebodyThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy, InProcess: true}), withCaps)
+		d.call(t, "echo", `{}`)
+		if d.s.Listeners() != 1 {
+			t.Errorf("%d streams", d.s.Listeners())
+		}
+		for range 3 {
+			res, err := d.Do(t.Context(), tool(t, d.Conn, "ask", `{"kind":"get","method":"roots/list"}`), named("ann"))
+			if err != nil || !strings.Contains(string(res.Raw), "ann") {
+				t.Errorf("got %s, %v", res.Raw, err)
+			}
+		}
+		if n := d.s.Count("GET"); n != 1 {
+			t.Errorf("%d × GET", n)
+		}
+		time.Sleep(lingering)
+		synctest.Wait()
+		if d.s.Listeners() != 0 {
+			t.Error("the stream stands and nobody needs it")
+		}
+		d.call(t, "echo", `{}`)
+		if d.s.Count("GET") != 2 || d.s.Listeners() != 1 {
+			t.Errorf("%d × GET, %d streams", d.s.Count("GET"), d.s.Listeners())
+		}
+	})
+}
+
+func TestNobodyWaitsOnTheGETStreamWithoutNeed(t *testing.T) {
+	for name, c := range map[string]struct {
+		script upstreamtest.Script
+		caps   string
+		gets   int
+	}{
+		"the client cannot be asked": {upstreamtest.Script{Era: upstreamtest.Legacy}, `{}`, 0},
+		"no session":                 {upstreamtest.Script{Era: upstreamtest.Sessionless}, allCaps, 0},
+		"modern":                     {upstreamtest.Script{}, allCaps, 0},
+		"no such stream":             {upstreamtest.Script{Era: upstreamtest.Legacy, NoStream: true}, allCaps, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := patch(t, upstreamtest.New(t, c.script), func(o *Options) { o.Caps = c.caps })
+			for range 3 {
+				d.call(t, "echo", `{}`)
+			}
+			if _, err := d.List(t.Context(), "tools/list"); err != nil {
+				t.Error(err)
+			}
+			if n := d.s.Count("GET"); n != c.gets {
+				t.Errorf("%d × GET", n)
+			}
+		})
+	}
+}
+
+func TestACallDoesNotWaitLongForTheGETStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy, InProcess: true, Faults: []Fault{{Method: "GET", Hang: true}}}), withCaps)
+		begun := time.Now()
+		d.call(t, "echo", `{}`)
+		d.call(t, "echo", `{}`)
+		if took := time.Since(begun); took != attendPatience {
+			t.Errorf("took %v", took)
+		}
+	})
 }

@@ -23,11 +23,12 @@ type Conn struct {
 	life context.Context //nolint:containedctx // the connection's own life, ended by Close, Abort or the server
 	end  context.CancelCauseFunc
 
-	calls     calls
-	questions questions
-	level     logLevel
-	ear       ear
-	crew      crew
+	calls      calls
+	questions  questions
+	level      logLevel
+	ear        ear
+	attendance attendance
+	crew       crew
 }
 
 // link carries messages to a server and back.
@@ -225,6 +226,7 @@ func (c *Conn) Abort(reason error) { c.end(reason) }
 func (c *Conn) Close(ctx context.Context) error {
 	c.end(&failure{code: jackfield.Unavailable, what: errClosed.Error(), err: errClosed})
 	c.crew.dismiss()
+	c.attendance.end(c)
 	var err error
 	if c.link != nil {
 		err = c.link.close(ctx)

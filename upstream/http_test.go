@@ -265,8 +265,13 @@ func TestTheModernHeadersSayWhatTheBodySays(t *testing.T) {
 				return nil
 			}
 			return []ParamHeader{
-				{Name: "Region", Path: []string{"region"}}, {Name: "Deep", Path: []string{"a", "b"}}, {Name: "Count", Path: []string{"n"}},
-				{Name: "Dry", Path: []string{"dry"}}, {Name: "Null", Path: []string{"nothing"}}, {Name: "Missing", Path: []string{"x", "y"}}, {Name: "Object", Path: []string{"a"}},
+				{Name: "Region", Path: []string{"region"}},
+				{Name: "Deep", Path: []string{"a", "b"}},
+				{Name: "Count", Path: []string{"n"}},
+				{Name: "Dry", Path: []string{"dry"}},
+				{Name: "Null", Path: []string{"nothing"}},
+				{Name: "Missing", Path: []string{"x", "y"}},
+				{Name: "Object", Path: []string{"a"}},
 			}
 		}
 	})

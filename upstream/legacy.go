@@ -18,6 +18,13 @@ func (c *Conn) doLegacy(ctx context.Context, x *call, r *exchange.Request) (exch
 	if err := c.setLevel(ctx, r.Meta.LogLevel); err != nil {
 		return exchange.Result{}, err
 	}
+	if c.mayBeAsked(r) {
+		leave, err := c.attend(ctx)
+		if err != nil {
+			return exchange.Result{}, err
+		}
+		defer leave()
+	}
 	params, err := withMeta(r.Params, func(meta *wire.Object) {
 		if x.progress {
 			meta.Set(exchange.MetaProgressToken, x.key)

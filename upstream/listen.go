@@ -159,6 +159,13 @@ func (e *ear) state(h *hearing, in Interest) (agreed Interest, covered bool, mov
 	return agreed, covered, h.moved, h.err
 }
 
+// over reports whether a hearing has ended.
+func (e *ear) over(h *hearing) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return h.err != nil
+}
+
 // want is what all listeners want together.
 func (e *ear) want(h *hearing) wanted {
 	e.mu.Lock()

@@ -47,7 +47,7 @@ func (d *desk) optionsFor(s *upstreamtest.Server) Options {
 		*list = append(*list, what)
 	}
 	return Options{
-		Name: "scripted", Endpoint: s.Endpoint(), Client: s.Client(), Caps: allCaps,
+		Name: "scripted", Endpoint: s.Endpoint(), Client: s.Client(),
 		Hooks: Hooks{
 			Event:    func(e exchange.Event) { note(&d.events, e.Method+" "+string(e.Params)); d.news <- struct{}{} },
 			Declined: func(method, why string) { note(&d.declined, method+": "+why) },
