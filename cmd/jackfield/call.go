@@ -331,7 +331,7 @@ func (s *shell) ask(ctx context.Context, conn *upstream.Conn, c *calling, argume
 	if err != nil {
 		return exchange.Result{}, err
 	}
-	caps.AsResult = !c.legacy
+	caps.AsResult = true // a server of the past asks p instead
 	r := &exchange.Request{
 		Method: "tools/call", Params: o, Caps: caps,
 		Meta: exchange.Meta{Progress: line.width > 0, LogLevel: c.logLevel},

@@ -118,7 +118,9 @@ func web(ts *testscript.TestScript, _ bool, args []string) {
 		case "json":
 			_, _ = w.Write([]byte(`["not what you expect"]`))
 		case "redirect":
-			http.Redirect(w, r, "/json", http.StatusFound)
+			http.Redirect(w, r, "/empty/api/v1/servers", http.StatusFound)
+		case "empty":
+			_, _ = w.Write([]byte(`{"servers":[]}`))
 		case "forbidden":
 			http.Error(w, "requests for this host are not served here", http.StatusForbidden)
 		case "broken":
