@@ -110,7 +110,7 @@ func loopback(name string) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(name)
-	return err == nil && addr.Unmap().IsLoopback()
+	return err == nil && addr.IsLoopback()
 }
 
 // clip keeps what a client sent to a length fit for a message.

@@ -31,6 +31,7 @@ func TestGuardKnowsThisMachineAndThePublicURL(t *testing.T) {
 		{local, "localhost", "null", false},
 		{local, "localhost", "file://", false},
 		{local, "localhost", "http://localhost@evil.example.com", false},
+		{local, "localhost", "http://evil.example.com@localhost", false},
 		{local, "localhost", "http://localhost:80/path", false},
 		{local, "localhost", "chrome-extension://localhost", false},
 		{public, "mcp.example.com", "https://mcp.example.com", true},
