@@ -93,7 +93,7 @@ func (a *App) Repository(scope jackfield.Scope) *connections.Repository[broker.C
 
 // Start listens and serves until Stop. It returns as soon as clients can connect;
 // servers are listed in the background. ctx bounds nothing but Start itself.
-func (a *App) Start(ctx context.Context) error {
+func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what runs in the background outlives the call
 	listen, err := a.opts.Config.listen()
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.life, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.background.Go(func() {
 		if err := a.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Error("stopped serving", "error", err)
+			a.log.Error("stopped serving", slog.Any("error", err))
 		}
 	})
 	life := a.life
@@ -121,7 +121,7 @@ func (a *App) Start(ctx context.Context) error {
 		a.background.Go(func() {
 			seen.watch(life, func() {
 				if err := a.Reload(); err != nil {
-					a.log.Error("the changed configuration was not taken over", "error", err)
+					a.log.Error("the changed configuration was not taken over", slog.Any("error", err))
 				}
 			})
 		})

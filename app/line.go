@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 
@@ -52,9 +53,11 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 			Event: func(ev exchange.Event) { p.broker.Event(*l.key.Load(), ev) },
 			Shape: func(shape exchange.Shape) { p.catalog.Learn(s, shape) },
 			Declined: func(method, why string) {
-				p.log.Debug("declined a question of a server", "server", s.Name, "method", method, "why", why)
+				p.log.Debug("declined a server's question", serverAttr(s.Name), slog.String("method", method), slog.String("why", why))
 			},
-			Ignored: func(why string) { p.log.Debug("ignored a message of a server", "server", s.Name, "why", why) },
+			Ignored: func(why string) {
+				p.log.Debug("ignored a server's message", serverAttr(s.Name), slog.String("why", why))
+			},
 		},
 	}
 	if options.InitTimeout == 0 {

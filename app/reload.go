@@ -1,6 +1,10 @@
 package app
 
-import "github.com/jackfield-dev/jackfield"
+import (
+	"log/slog"
+
+	"github.com/jackfield-dev/jackfield"
+)
 
 // Reload reads the configuration once more and takes over what changed in it: new
 // servers are offered, removed ones are cut, and those whose connection would be
@@ -18,16 +22,16 @@ func (a *App) Reload() error {
 		return err
 	}
 	for _, problem := range problems {
-		a.log.Warn(problem.String())
+		a.log.Warn("the configuration has a problem", slog.String("problem", problem.String()))
 	}
 	change, err := a.parts.apply(config, problems)
 	if err != nil {
 		return err
 	}
 	a.warm()
-	a.log.Info("configuration taken over", "servers", len(config.Servers), "change", change.String())
+	a.log.Info("configuration taken over", slog.Int("servers", len(config.Servers)), slog.String("change", change.String()))
 	if names := a.opts.Config.NeedsRestart(config); len(names) > 0 {
-		a.log.Warn("these settings changed and take effect with the next start", "settings", names)
+		a.log.Warn("these settings changed and take effect with the next start", slog.Any("settings", names))
 	}
 	return nil
 }
