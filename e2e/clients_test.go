@@ -76,10 +76,15 @@ func TestOfficialClientsListAndCallTools(t *testing.T) {
 
 	for _, era := range []string{"legacy", "auto", "modern"} {
 		t.Run("inspector-"+era, func(t *testing.T) {
+			var names []string
 			for _, call := range plainCalls {
-				inspect(t, g.mcp(""), era, plainCall{call.server, call.server + "__" + call.tool, call.args, call.text})
+				call.tool = call.server + "__" + call.tool
+				inspectorCall(t, g.mcp(""), era, call)
+				names = append(names, call.tool)
 			}
-			inspect(t, g.mcp("stateless"), era, plainCalls[2])
+			inspectorLists(t, g.mcp(""), era, names...)
+			inspectorCall(t, g.mcp("stateless"), era, plainCalls[2])
+			inspectorLists(t, g.mcp("stateless"), era, plainCalls[2].tool)
 		})
 	}
 }
@@ -146,8 +151,8 @@ func callText(t *testing.T, session *mcp.ClientSession, tool string, arguments a
 	return text.String()
 }
 
-// inspect lists and calls with the Inspector's command line.
-func inspect(t *testing.T, url, era string, call plainCall) {
+// inspectorLists lists tools with the Inspector's command line.
+func inspectorLists(t *testing.T, url, era string, tools ...string) {
 	t.Helper()
 	var listed struct {
 		Result struct {
@@ -161,8 +166,12 @@ func inspect(t *testing.T, url, era string, call plainCall) {
 	for _, tool := range listed.Result.Tools {
 		names = append(names, tool.Name)
 	}
-	want(t, "tools/list", names, call.tool)
+	want(t, "tools/list", names, tools...)
+}
 
+// inspectorCall calls a tool with the Inspector's command line.
+func inspectorCall(t *testing.T, url, era string, call plainCall) {
+	t.Helper()
 	arguments, err := json.Marshal(call.args)
 	if err != nil || call.args == nil {
 		arguments = []byte("{}")

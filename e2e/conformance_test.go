@@ -38,7 +38,6 @@ func TestConformanceSuitePassesThroughTheGateway(t *testing.T) {
 					t.Errorf("%s (not scored) fails, but passes without the gateway", name)
 				}
 			}
-			t.Logf("conformance %s: %d/%d required", run.revision, got.passed, got.required)
 			fmt.Printf("conformance %s through /mcp/{server}: %d/%d required scenarios passed\n", run.revision, got.passed, got.required)
 		})
 	}

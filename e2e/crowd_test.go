@@ -33,7 +33,7 @@ type counted struct {
 
 	mu       sync.Mutex
 	methods  map[string]int // requests by method; DELETE counts as a method
-	inFlight int            // initialize requests not yet answered
+	inFlight int            // initialize requests without the first byte of an answer
 	peak     int
 	callers  map[string]int // tool calls by session id
 }
@@ -99,13 +99,28 @@ func (c *counted) count(next http.Handler) http.Handler {
 			method = message.Method
 		}
 		c.enter(method, r.Header.Get("Mcp-Session-Id"))
+		if method == "initialize" {
+			w = &firstByte{ResponseWriter: w, before: sync.OnceFunc(c.leave)}
+		}
 		if method == "initialize" || method == "server/discover" {
 			time.Sleep(50 * time.Millisecond)
-			defer c.leave(method)
 		}
 		next.ServeHTTP(w, r)
 	})
 }
+
+// firstByte calls before ahead of the first byte of the body.
+type firstByte struct {
+	http.ResponseWriter
+	before func()
+}
+
+func (f *firstByte) Write(p []byte) (int, error) {
+	f.before()
+	return f.ResponseWriter.Write(p)
+}
+
+func (f *firstByte) Unwrap() http.ResponseWriter { return f.ResponseWriter }
 
 func (c *counted) enter(method, session string) {
 	c.mu.Lock()
@@ -120,12 +135,10 @@ func (c *counted) enter(method, session string) {
 	}
 }
 
-func (c *counted) leave(method string) {
+func (c *counted) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if method == "initialize" {
-		c.inFlight--
-	}
+	c.inFlight--
 }
 
 // seen is a copy of the counts.

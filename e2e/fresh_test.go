@@ -11,6 +11,9 @@ import (
 // line.
 func TestWithoutAConfigurationItServesTheDemo(t *testing.T) {
 	g := serveWith(t)
+	for _, name := range []string{"time", "text", "notes"} {
+		g.waitForListing(t, name)
+	}
 	if printed := g.out.String(); !strings.Contains(printed, g.mcp("")) {
 		t.Errorf("it does not print the endpoint %s:\n%s", g.mcp(""), printed)
 	}
@@ -29,7 +32,8 @@ func TestWithoutAConfigurationItServesTheDemo(t *testing.T) {
 		goCall(t, g.mcp(""), version, hash)
 	}
 	for _, era := range []string{"legacy", "auto", "modern"} {
-		inspect(t, g.mcp(""), era, hash)
+		inspectorLists(t, g.mcp(""), era, "text__hash", "time__now", "notes__add_note")
+		inspectorCall(t, g.mcp(""), era, hash)
 	}
 	// The notes ask before they are cleared: in a result (modern).
 	r := client2Modern.drive(t, g.mcp(""), true,

@@ -180,7 +180,39 @@ func serve(t *testing.T, behind servers) *gateway {
 	if err := os.WriteFile(config, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return serveWith(t, "--config", config)
+	g := serveWith(t, "--config", config)
+	for name, entry := range behind {
+		if entry["startup"] != false {
+			g.waitForListing(t, name)
+		}
+	}
+	return g
+}
+
+// waitForListing waits until the gateway has listed the server. A client that
+// asks earlier waits 2 s for it, gets what there is, and is told of the rest; on a
+// busy machine a Node process takes longer than that to start.
+func (g *gateway) waitForListing(t *testing.T, server string) {
+	t.Helper()
+	g.waitFor(t, "the listing of "+server, func() bool {
+		resp, err := http.Get(g.base + "/api/v1/listings")
+		if err != nil {
+			return false
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var got struct {
+			Listings []struct{ Server, Kind, FetchedAt string }
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+			t.Fatalf("/api/v1/listings: %v", err)
+		}
+		for _, l := range got.Listings {
+			if l.Server == server && l.Kind == "tools" && l.FetchedAt != "" {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func serveWith(t *testing.T, args ...string) *gateway {
