@@ -8,6 +8,7 @@ GO ?= go
 FUZZTIME ?= 1m
 BENCHTIME ?= 1s
 COUNT ?= 10
+ROUNDS ?= 10
 ARGS ?=
 
 TOOL := $(GO) tool -modfile=tools/go.mod
@@ -35,9 +36,12 @@ check: ## everything a change must pass: format, lint, tests, imports, tidiness,
 	@GO='$(GO)' tools/check
 
 .PHONY: bench
-bench: ## run the benchmarks COUNT=10 times into bench.out and summarise them
+bench: ## run the Go benchmarks COUNT=10 times and the contenders of bench/ for ROUNDS=10; bench.out and calls.out
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee bench.out
 	$(TOOL) benchstat bench.out
+	@rm -rf calls.out
+	$(GO) run ./bench -rounds $(ROUNDS) -out calls.out
+	$(TOOL) benchstat calls.out/*.txt
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=1m
