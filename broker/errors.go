@@ -52,7 +52,7 @@ func (q *query) unknownName(k catalog.Kind, name string) error {
 	if q.c.Only != "" {
 		return jackfield.Errorf(jackfield.NotFound, "server %q offers no %s named %s", q.c.Only, what, shown(name))
 	}
-	hint := "list " + k.Method() + " again"
+	hint := k.Method() + " lists what there is"
 	if near := q.v.Closest(q.owner, k, name); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}

@@ -349,11 +349,12 @@ func (b *Broker) connect(l *listener, id jackfield.ServerID, again bool) {
 		ctx, cancel := context.WithTimeout(l.ctx, waitAcquire)
 		lease, err := b.o.Connections.Acquire(ctx, connections.Want{Server: *s, Owner: l.owner, Session: l.c.Session, Caps: l.c.Caps.Declared})
 		cancel()
+		key := lease.Key()
 		b.hub.mu.Lock()
 		l.tried[id] = true
 		wanted := l.keeps(s) && !l.on(id)
 		if err == nil && wanted {
-			b.attachLocked(l, lease.Key(), s, lease)
+			b.attachLocked(l, key, s, lease)
 		}
 		b.hub.mu.Unlock()
 		l.box.poke()

@@ -54,7 +54,8 @@ type listener struct {
 	work sync.WaitGroup  // connections being made for it
 
 	// Protected by Broker.hub.mu.
-	lines map[*line]struct{}
+	revision uint64 // of the one server it asks; 0 for all
+	lines    map[*line]struct{}
 	// uris are the resources it is subscribed to: for each server, its URI and
 	// that of the listener.
 	uris map[jackfield.ServerID]map[string]string
@@ -107,6 +108,9 @@ func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filt
 	l := &listener{
 		c: c, owner: c.Principal.Scope(), view: v, filter: f, box: newMailbox(), ctx: ctx,
 		lines: map[*line]struct{}{},
+	}
+	if c.Only != "" {
+		l.revision = v.Servers()[0].Revision
 	}
 	b.resolve(l)
 	if err := b.enter(l); err != nil {
@@ -337,14 +341,18 @@ func (b *Broker) changed(ch catalog.Change) {
 }
 
 // Changed says that the registry has a new snapshot, from which the servers named
-// are missing: everybody who sees all servers is told that lists have changed, and
-// who listens to one that is gone hears no more of it.
+// are missing: everybody who sees all servers, or one whose definition is another,
+// is told that lists have changed, and who listens to one that is gone hears no
+// more of it.
 func (b *Broker) Changed(removed []jackfield.ServerID) {
-	b.current()
+	vs := b.current()
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
 	for l := range b.hub.listeners {
 		if l.c.Only == "" {
+			l.box.changed(catalog.AllKinds)
+		} else if i, ok := vs.byName[l.c.Only]; ok && vs.servers[i].Revision != l.revision {
+			l.revision = vs.servers[i].Revision
 			l.box.changed(catalog.AllKinds)
 		}
 	}

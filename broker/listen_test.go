@@ -471,15 +471,22 @@ func TestSubscriptionsOfASessionAreBounded(t *testing.T) {
 	})
 }
 
+// twoSessions are two sessions of one person, each with a connection of its own to
+// server a, and both with the one to server shared.
+func twoSessions(t *testing.T) (h *house, one, two Caller) {
+	h = newHouse(t, Options{}, "a", "shared")
+	h.legacy("a")
+	one, two = inSession("ann", "1"), inSession("ann", "2")
+	for _, c := range []Caller{one, two} {
+		h.do(c, "tools/call", `{"name":"a__echo"}`)
+		h.do(c, "tools/call", `{"name":"shared__echo"}`)
+	}
+	return h, one, two
+}
+
 func TestASessionThatEndsTakesItsConnectionsWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, Options{}, "a", "shared")
-		h.legacy("a")
-		one, two := inSession("ann", "1"), inSession("ann", "2")
-		for _, c := range []Caller{one, two} {
-			h.do(c, "tools/call", `{"name":"a__echo"}`)
-			h.do(c, "tools/call", `{"name":"shared__echo"}`)
-		}
+		h, one, two := twoSessions(t)
 		equal(t, h.b.Home("1") == one.Home, true)
 		h.b.EndSession("1")
 		equal(t, len(h.calls("a")), 1)
@@ -493,13 +500,7 @@ func TestASessionThatEndsTakesItsConnectionsWithIt(t *testing.T) {
 
 func TestNotificationsOfClientsReachWhomTheyConcern(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, Options{}, "a", "shared")
-		h.legacy("a")
-		one, two := inSession("ann", "1"), inSession("ann", "2")
-		for _, c := range []Caller{one, two} {
-			h.do(c, "tools/call", `{"name":"a__echo"}`)
-			h.do(c, "tools/call", `{"name":"shared__echo"}`)
-		}
+		h, one, _ := twoSessions(t)
 		h.b.Notify(t.Context(), one, "notifications/roots/list_changed", nil)
 		h.b.Notify(t.Context(), one, "notifications/vendor", wire.Raw(`{}`)) // for nobody in particular
 		h.b.Notify(t.Context(), one.only("shared"), "notifications/vendor", wire.Raw(`{"x":1}`))
@@ -537,6 +538,12 @@ func TestANewSnapshotIsToldToWhoSeesAll(t *testing.T) {
 		h.mu.Unlock()
 		h.b.Changed([]jackfield.ServerID{"b"})
 		equal(t, e.heard(), "tools/list_changed")
+		equal(t, one.heard(), "")
+		h.set("a", func(s *script) { s.def.Revision, s.def.Tools.Deny = 2, []string{"x"} })
+		h.b.Changed(nil)
+		equal(t, one.heard(), "tools/list_changed; prompts/list_changed; resources/list_changed")
+		h.b.Changed(nil)
+		sleep(time.Second)
 		equal(t, one.heard(), "")
 		equal(t, h.calls("b")[0].feeds(), "")
 		equal(t, names(t, h.do(user("ann"), "tools/list", ""), "tools", "name"), "[a__echo c__echo]")
