@@ -220,6 +220,21 @@ func TestWhatClosesTheBreaker(t *testing.T) {
 	}
 }
 
+func TestResetOfOneKeyLetsOneCallerTry(t *testing.T) {
+	pooled(t, classified, func(pt *poolTest) {
+		pt.refuse("docs/ann", "docs/bob", "docs/carl")
+		pt.p.Reset(is("docs/bob")) // bob clicks "try again"
+		b, d := pt.acquire("docs/bob", 1), pt.acquire("docs/dan", 1)
+		dial := pt.wantDial("docs/bob")
+		pt.wantNoDial()
+		dial.finish(errRefused)
+		b.wantError("connection refused")
+		d.wantError("failed 4 times", "in 8s")
+		pt.p.Reset(is("docs/nobody"))
+		pt.acquire("docs/dan", 1).wantError("failed 4 times", "in 8s")
+	})
+}
+
 func TestFailuresOfAnOldDefinitionSayNothingOfTheNewOne(t *testing.T) {
 	pooled(t, classified, func(pt *poolTest) {
 		var old []*dial

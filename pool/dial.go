@@ -120,7 +120,7 @@ func (p *Pool[C]) startLocked(s *slot[C]) {
 	s.young = true
 	s.aging = time.AfterFunc(ownerDialAge, func() { p.aged(s) })
 	p.live += 2 // the dial and its timer
-	ctx, cancel := context.WithTimeoutCause(p.life, dialMax, fmt.Errorf("the dial took longer than %v", dialMax))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), dialMax, fmt.Errorf("the dial took longer than %v", dialMax))
 	s.cancel = cancel
 	go p.dial(ctx, s, s.key)
 }
@@ -196,8 +196,8 @@ func (p *Pool[C]) dialedLocked(s *slot[C], conn C, err error, f Failure) {
 		p.toLocked(s, gone)
 		p.goneLocked(s)
 	case err == nil:
-		s.usedAt = time.Now()
-		s.past = past{good: s.usedAt}
+		s.openedAt = time.Now()
+		s.past = past{good: s.openedAt}
 		if !s.traits.perKey && s.version.Definition >= b.definition {
 			b.reset()
 		}

@@ -150,6 +150,7 @@ func TestAQueueThatIsFullSaysSo(t *testing.T) {
 		asks := pt.acquireAll(keys(3, "docs/owner%d"))
 		err := pt.acquire("docs/late", 1).wantError("2 connections are waiting to be opened", "docs", "try again")
 		pt.wantCode(err, jackfield.Exhausted)
+		pt.acquire("mail/late", 1).wantError("mail") // and no books are begun on it
 		pt.finishAll(asks)
 	})
 }

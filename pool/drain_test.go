@@ -50,6 +50,55 @@ func TestEveryUseBeginsANewIdleTime(t *testing.T) {
 	})
 }
 
+func TestAShortUseMovesTheEndOfTheIdleTime(t *testing.T) {
+	pooled(t, Options[*conn]{}, func(pt *poolTest) {
+		l, d := pt.open("docs/ann", 1)
+		l.Release()
+		time.Sleep(5 * time.Minute)
+		pt.acquire("docs/ann", 1).wantLease(d).Release()
+		time.Sleep(15*time.Minute - time.Second)
+		d.wantOpen()
+		time.Sleep(2 * time.Second)
+		d.wantClosed()
+	})
+}
+
+func TestALongUseIsNoIdleTime(t *testing.T) {
+	pooled(t, Options[*conn]{}, func(pt *poolTest) {
+		l, d := pt.open("docs/ann", 1)
+		l.Release()
+		time.Sleep(10 * time.Minute)
+		l = pt.acquire("docs/ann", 1).wantLease(d)
+		time.Sleep(time.Hour)
+		select {
+		case <-l.Stale():
+			t.Error("a connection in use was taken for idle")
+		default:
+		}
+		l.Release()
+		pt.acquire("docs/ann", 1).wantLease(d).Release()
+	})
+}
+
+// A timer that is stopped too late runs nevertheless.
+func TestATimerThatWasTakenBackDoesNothing(t *testing.T) {
+	pooled(t, Options[*conn]{}, func(pt *poolTest) {
+		l, d := pt.open("docs/ann", 1)
+		l.Release()
+		pt.p.mu.Lock()
+		s := pt.p.slots[key("docs/ann")]
+		seq := s.timerSeq
+		pt.p.live++
+		pt.p.mu.Unlock()
+		l = pt.acquire("docs/ann", 1).wantLease(d)
+		pt.p.Drain(all)
+		pt.p.alarm(s, seq) // for the idle time, while it is draining
+		d.wantOpen()
+		l.Release()
+		d.wantClosed()
+	})
+}
+
 // While a machine sleeps the timers of its programs stand still.
 func TestAConnectionThatSleptThroughItsIdleTimeIsNotHandedOut(t *testing.T) {
 	pooled(t, Options[*conn]{}, func(pt *poolTest) {
@@ -57,7 +106,7 @@ func TestAConnectionThatSleptThroughItsIdleTimeIsNotHandedOut(t *testing.T) {
 		l.Release()
 		pt.p.mu.Lock()
 		s := pt.p.slots[key("docs/ann")]
-		s.usedAt = s.usedAt.Add(-15 * time.Minute)
+		s.openedAt = s.openedAt.Add(-15 * time.Minute)
 		pt.p.mu.Unlock()
 		if _, ok := pt.p.TryAcquire(key("docs/ann"), definition(1)); ok {
 			t.Error("TryAcquire gave a connection that was idle for too long")
@@ -269,6 +318,22 @@ func TestCutReachesWhatIsDrainingAndWhatIsDialed(t *testing.T) {
 	})
 }
 
+func TestACutForgetsAnAttemptAfterAFailure(t *testing.T) {
+	o := Options[*conn]{Classify: classify, Limits: Limits{DialsServer: 1}}
+	pooled(t, o, func(pt *poolTest) {
+		pt.fail("docs/ann", 1, errRefused)
+		pt.fail("docs/bob", 1, errRefused)
+		time.Sleep(time.Second)
+		dialing, queued := pt.acquire("docs/ann", 1), pt.acquire("docs/bob", 1)
+		pt.wantDial("docs/ann")
+		pt.p.Cut(all, errors.New("the server was removed"))
+		dialing.wantError("the server was removed")
+		queued.wantError("the server was removed")
+		pt.wantNothing("docs/ann")
+		pt.wantNothing("docs/bob")
+	})
+}
+
 func TestTheReasonOfACutReachesWaitersWhateverErrorItIs(t *testing.T) {
 	pooled(t, Options[*conn]{}, func(pt *poolTest) {
 		a := pt.acquire("docs/ann", 1)
@@ -379,11 +444,46 @@ func TestCloseCutsWhatOutlivesItsPatience(t *testing.T) {
 		d.conn.hang = true
 		ctx, cancel := context.WithTimeout(pt.Context(), 3*time.Second)
 		defer cancel()
+		start := time.Now()
 		if err := pt.p.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Close: %v", err)
 		}
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("Close took %v, though nothing waits when its ctx has ended", took)
+		}
 		d.wantCut("shutting down")
 		l.Release()
+	})
+}
+
+func TestCloseReturnsThoughAConnectionDoesNot(t *testing.T) {
+	pooled(t, Options[*conn]{}, func(pt *poolTest) {
+		a := pt.acquire("docs/ann", 1)
+		d := pt.wantDial("docs/ann")
+		d.stubborn = true
+		ctx, cancel := context.WithTimeout(pt.Context(), 3*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := pt.p.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 4*time.Second {
+			t.Errorf("Close: %v after %v", err, time.Since(start))
+		}
+		a.wantError("shutting down")
+		d.finish(nil)
+		d.wantClosed()
+	})
+}
+
+func TestCloseForgetsAnAttemptAfterAFailure(t *testing.T) {
+	pooled(t, classified, func(pt *poolTest) {
+		pt.fail("docs/ann", 1, errRefused)
+		time.Sleep(time.Second)
+		a := pt.acquire("docs/ann", 1)
+		pt.wantDial("docs/ann")
+		if err := pt.p.Close(pt.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		a.wantError("shutting down")
+		pt.wantNothing("docs/ann")
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -135,6 +136,13 @@ func (b *breaker[C]) open() bool { return !b.until.IsZero() }
 // reset closes the breaker: the server was reached, or someone changed something.
 func (b *breaker[C]) reset() { *b = breaker[C]{definition: b.definition} }
 
+// due lets somebody try now, where nobody might for a while.
+func (b *breaker[C]) due() {
+	if b.open() {
+		b.until = time.Unix(0, 0)
+	}
+}
+
 // refusal is why a key of the server is not dialed now; nil when it may be, or may
 // wait for the one that tries. mu is held.
 func (b *breaker[C]) refusal(k Key, v jackfield.Versions, now time.Time) error {
@@ -175,7 +183,7 @@ func (p *Pool[C]) tripLocked(s *slot[C], err error, f Failure, wasProbe bool) {
 		return
 	}
 	b.until = now.Add(p.backoff(b.failures, f.RetryAfter))
-	for _, q := range append([]*slot[C](nil), s.server.queue...) {
+	for _, q := range slices.Clone(s.server.queue) {
 		if !q.traits.perKey {
 			p.giveUpLocked(q, "the server cannot be reached", failedError(err, q.key, f.Stage, b.failures, b.since, b.until, now))
 		}
@@ -194,26 +202,20 @@ func (p *Pool[C]) onlyKeyLocked(s *slot[C]) bool {
 	return n == 0 || n == 1 && s.current()
 }
 
-// forgive forgets the failures of every server whose bare key, or the key of one of
-// its failures, matches.
+// forgive closes the breaker of every server whose bare key matches.
 func (p *Pool[C]) forgive(match func(Key) bool) {
 	p.mu.Lock()
-	var keys []Key
+	var failing []Key
 	for id, srv := range p.servers {
 		if srv.breaker.failures > 0 {
-			keys = append(keys, Key{Server: id}, srv.breaker.first)
+			failing = append(failing, Key{Server: id})
 		}
 	}
 	p.mu.Unlock()
-	var hits []Key
-	for _, k := range keys {
-		if match(k) {
-			hits = append(hits, k)
-		}
-	}
+	failing = slices.DeleteFunc(failing, func(k Key) bool { return !match(k) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, k := range hits {
+	for _, k := range failing {
 		if srv := p.servers[k.Server]; srv != nil {
 			srv.breaker.reset()
 			p.tidyLocked(srv, nil)

@@ -251,6 +251,30 @@ func TestAnAttemptThatWasGivenUpLeavesTheFailuresAsTheyWere(t *testing.T) {
 	})
 }
 
+func TestAnAttemptThatWasReplacedLeavesNoFailureBehind(t *testing.T) {
+	for name, version := range map[string]uint64{"by a newer version": 2, "by Reset": 1} {
+		t.Run(name, func(t *testing.T) {
+			pooled(t, classified, func(pt *poolTest) {
+				pt.fail("docs/ann", 1, errRefused)
+				time.Sleep(time.Second)
+				a := pt.acquire("docs/ann", 1)
+				pt.wantDial("docs/ann")
+				if version == 1 {
+					pt.p.Reset(all)
+				}
+				b := pt.acquire("docs/ann", version)
+				d := pt.wantDial("docs/ann")
+				d.finish(nil)
+				a.wantLease(d).Release()
+				b.wantLease(d).Release()
+				if st := pt.wantState("docs/ann", Ready, ""); st.Attempts != 0 {
+					t.Errorf("status %+v", st)
+				}
+			})
+		})
+	}
+}
+
 func TestFailuresOfOnePersonShutNobodyElseOut(t *testing.T) {
 	pooled(t, classified, func(pt *poolTest) {
 		for _, who := range []string{"docs/ann", "docs/ben", "docs/cat", "docs/dan"} {

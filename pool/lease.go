@@ -22,12 +22,10 @@ func (p *Pool[C]) takeLocked(s *slot[C]) bool {
 	if !s.listed {
 		return true
 	}
-	now := time.Now()
-	if s.unusedLocked(now) >= p.limits.Idle {
+	if s.unusedLocked(time.Now()) >= p.limits.Idle {
 		return false
 	}
 	p.idle.remove(s)
-	s.usedAt = now
 	return true
 }
 
@@ -96,7 +94,7 @@ func (l Lease[C]) end(retire string) {
 	if !s.freeLocked(l) {
 		return
 	}
-	if retire != "" && s.state == Ready {
+	if retire != "" {
 		p.retireLocked(s, retire, nil)
 	}
 	p.settleLocked(s)

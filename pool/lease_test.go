@@ -161,6 +161,13 @@ func TestAProbeReplacesAnOlderVersion(t *testing.T) {
 			t.Error("an older version replaced a newer one")
 		}
 		older.Release()
+		mixed := pt.acquireVersions("docs//probe", jackfield.Versions{Definition: 1, Credential: 1})
+		dm := pt.wantDial("docs//probe")
+		dm.finish(nil)
+		if mixed.wantLease(dm).Claim(key("docs/ann")) {
+			t.Error("what is older in one counter replaced a connection")
+		}
+		mixed.lease.Retire()
 		waiting := pt.acquire("docs/bob", 1)
 		d3 := pt.wantDial("docs/bob")
 		newer, d4 := pt.open("docs//probe", 3)
@@ -180,8 +187,11 @@ func TestAProbeIsNotClaimedByAnOwnerWithoutRoom(t *testing.T) {
 		Child:  func(k Key) bool { return k.Server == "shell" },
 	}
 	pooled(t, o, func(pt *poolTest) {
-		l1, _ := pt.open("shell/ann/session:1", 1)
-		defer l1.Release()
+		own, _ := pt.open("shell/ann/probe", 1)
+		if !own.Claim(key("shell/ann/session:1")) {
+			t.Error("ann has no room for what is hers already")
+		}
+		defer own.Release()
 		probe, _ := pt.open("shell//probe", 1)
 		defer probe.Release()
 		if probe.Claim(key("shell/ann/session:2")) {

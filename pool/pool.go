@@ -93,8 +93,6 @@ type Pool[C Conn] struct {
 	limits Limits
 	jitter func(time.Duration) time.Duration // tests make it certain
 
-	life   context.Context //nolint:containedctx // of all dials, which no caller owns; ends when the pool closes
-	stop   context.CancelFunc
 	polite context.Context //nolint:containedctx // of all closes, which no caller owns; ends when Close has waited long enough
 	hurry  context.CancelFunc
 	gone   chan struct{} // closed when the pool is closed and its last goroutine has ended
@@ -141,7 +139,6 @@ func New[C Conn](o Options[C]) *Pool[C] {
 	}
 	p.open.limit = p.limits.OpenProcess
 	p.open.name = "this process"
-	p.life, p.stop = context.WithCancel(context.Background())
 	p.polite, p.hurry = context.WithCancel(context.Background())
 	return p
 }
@@ -269,20 +266,20 @@ func (p *Pool[C]) bury(l Lease[C], why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := l.slot; s.freeLocked(l) {
-		if s.state == Ready {
-			p.retireLocked(s, "it died: "+why.Error(), nil)
-		}
+		p.retireLocked(s, "it died: "+why.Error(), nil)
 		p.settleLocked(s)
 	}
 }
 
 // Reset drains what matches, dials under way included, and forgets its failures:
 // the next caller dials. Callers that wait for such a dial wait for the next one.
-// match is called for each key that the pool knows, and with the bare key of each
-// server for its breaker; it must depend on nothing but the key.
+// match is called for each key that the pool knows, and for the bare key of each
+// server that cannot be reached: where that matches, all of the server is forgiven,
+// else one caller may try at once. It must depend on nothing but the key.
 func (p *Pool[C]) Reset(match func(Key) bool) {
 	p.each(match, func(s *slot[C]) {
 		if s.current() {
+			s.server.breaker.due()
 			p.retireLocked(s, "it was reset", nil)
 		}
 	})
@@ -355,7 +352,6 @@ func (p *Pool[C]) each(match func(Key) bool, do func(*slot[C])) {
 	for _, e := range hits {
 		do(e.slot)
 	}
-	p.fillLocked()
 }
 
 // Status is what is known of one key's connection.
@@ -416,7 +412,6 @@ func (p *Pool[C]) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.closed {
 		p.closed = true
-		p.stop()
 		for k, s := range p.slots {
 			s.past = past{}
 			p.retireLocked(s, "the pool is closing", errClosed(k))

@@ -68,8 +68,8 @@ type slot[C Conn] struct {
 	leases   int
 	holds    []hold
 	free     uint32        // the first free place of holds + 1
-	usedAt   time.Time     // when it was last taken out of the idle list, or became Ready
-	usedFor  time.Duration // from then on until it was idle again
+	openedAt time.Time     // when it became Ready
+	idleAt   time.Duration // from then on until it was idle last
 	timer    *time.Timer
 	timerSeq uint64
 
@@ -253,11 +253,11 @@ func (p *Pool[C]) settleLocked(s *slot[C]) {
 		}
 	case Ready:
 		switch {
-		case s.waiters > 0 || s.listed:
+		case s.waiters > 0:
 		case s.traits.transient:
 			p.retireLocked(s, "it served its purpose", nil)
 		default:
-			s.usedFor = time.Since(s.usedAt)
+			s.idleAt = time.Since(s.openedAt)
 			p.idle.push(s)
 			if s.timer == nil {
 				p.wakeLocked(s, p.limits.Idle)
@@ -266,7 +266,6 @@ func (p *Pool[C]) settleLocked(s *slot[C]) {
 	case Connecting:
 		if s.waiters == 0 && (s.queued || s.traits.transient) {
 			p.giveUpLocked(s, "nobody waits for it", errNobody)
-			p.fillLocked()
 		}
 	case Failed, gone:
 	}
@@ -275,7 +274,7 @@ func (p *Pool[C]) settleLocked(s *slot[C]) {
 // unusedLocked is how long nobody has used s, which is idle. The wall clock is
 // asked, because the other one stands still while a machine sleeps. mu is held.
 func (s *slot[C]) unusedLocked(now time.Time) time.Duration {
-	return now.Round(0).Sub(s.usedAt.Round(0)) - s.usedFor
+	return now.Round(0).Sub(s.openedAt.Round(0)) - s.idleAt
 }
 
 // cutLocked ends s at once, for a reason. mu is held.
