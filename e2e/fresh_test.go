@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -57,4 +59,26 @@ func TestWithoutAConfigurationItServesTheDemo(t *testing.T) {
 	if !json.Valid([]byte(out)) || !strings.Contains(out, `"text"`) {
 		t.Errorf("jackfield servers --json printed %q", out)
 	}
+}
+
+// What the README says first.
+func TestMakeRunServesTheDemo(t *testing.T) {
+	port := freePort(t)
+	g := &gateway{base: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	cmd := exec.Command("make", "-C", "..", "run", fmt.Sprintf("ARGS=--listen 127.0.0.1:%d --data %s", port, t.TempDir()))
+	cmd.Env = cleanEnv("HOME="+t.TempDir(), "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"))
+	g.process = start(t, "make run", cmd)
+	g.waitFor(t, "make run", func() bool { return listening(port) })
+	g.waitForListing(t, "text")
+	r := client2Modern.drive(t, g.mcp(""), false, step{Tool: "text__hash", Args: args{"text": "abc"}})
+	answered(t, "make run", r.Steps, "ba7816bf")
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		t.Fatalf("go env %s: %v", name, err)
+	}
+	return strings.TrimSpace(string(out))
 }

@@ -55,5 +55,5 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe(os.Args[1], routes(gateway))) //nolint:gosec // an example
+	log.Fatal(http.ListenAndServe(os.Args[1], routes(gateway)))
 }
