@@ -50,7 +50,7 @@ func (q *questions) takeTurn(ctx context.Context, c *Conn, r *exchange.Request, 
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-c.life.Done():
-		return nil, gone(context.Cause(c.life))
+		return nil, gone(c.Err())
 	}
 }
 

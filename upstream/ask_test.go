@@ -19,20 +19,11 @@ import (
 // listening holds an event stream of d open for the test.
 func (d *desk) listening(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	ready := make(chan Interest, 1)
-	ended := make(chan error, 1)
-	go func() {
-		ended <- d.Listen(ctx, Interest{Lists: true, Ready: func(in Interest) { ready <- in }})
-	}()
-	select {
-	case <-ready:
-	case err := <-ended:
-		t.Fatal(err)
-	}
+	e := d.listen(t, Interest{Lists: true})
+	e.wantReady(t)
 	t.Cleanup(func() {
-		cancel()
-		<-ended
+		e.leave()
+		<-e.ended
 	})
 }
 

@@ -89,6 +89,13 @@ func (s *calls) enter(x *call, limit int) bool {
 	return true
 }
 
+// idle reports whether no call is open.
+func (s *calls) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open) == 0
+}
+
 func (s *calls) leave(x *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,7 +59,7 @@ func NotSent(err error) bool {
 	return errors.As(err, &e) && e.NotSent()
 }
 
-// ErrNoStream: the server offers no stream of events.
+// ErrNoStream says that the server offers no stream of events.
 var ErrNoStream = exchange.ErrNoStream
 
 var errClosed = errors.New("the connection was closed")
@@ -132,12 +132,10 @@ func (o *Options) callError(method string, err error) error {
 }
 
 func asFailure(err error) *failure {
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
-	var j *jackfield.Error
-	if errors.As(err, &j) {
+	if j, ok := errors.AsType[*jackfield.Error](err); ok {
 		return &failure{code: j.Code, what: j.Message, err: err}
 	}
 	return &failure{code: jackfield.Unavailable, what: err.Error(), err: err}

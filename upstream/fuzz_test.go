@@ -91,12 +91,12 @@ func FuzzHostileAnswer(f *testing.F) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		c.link.(*httpLink).client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-			text, err := io.ReadAll(r.Body)
-			if err != nil {
-				return nil, err
+			text, failed := io.ReadAll(r.Body)
+			if failed != nil {
+				return nil, failed
 			}
 			id := "0"
-			if m, err := wire.Parse(text); err == nil {
+			if m, failed := wire.Parse(text); failed == nil {
 				id = string(m.ID)
 			}
 			if status < 100 || status > 599 {

@@ -74,6 +74,8 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
+
+		MaxResponseHeaderBytes: 256 << 10,
 		// Compressing middleware holds events back until its buffer is full.
 		DisableCompression: true,
 	}
@@ -106,7 +108,7 @@ func (w *web) roundTrip(ctx context.Context, method string, to *url.URL, body []
 	if host := header.Get("Host"); host != "" {
 		req.Host = host
 	}
-	resp, err := w.client.Do(req)
+	resp, err := w.client.Do(req) //nolint:bodyclose // whoever gets the reply drops or finishes it
 	if err != nil {
 		detach()
 		cancel()
@@ -248,7 +250,8 @@ func (l *httpLink) single(ctx context.Context, x *call, rep *reply) (answer wire
 	}
 	answered := false
 	err = eachMessage(text, func(m wire.Message) bool {
-		if answered = l.c.receive(ctx, x, m); answered {
+		// What could not even be read is refused without an id; it can only be ours.
+		if answered = string(m.ID) == "null" || l.c.receive(ctx, x, m); answered {
 			answer = m
 		}
 		return answered

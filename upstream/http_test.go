@@ -174,6 +174,63 @@ func TestACallThatFailsSaysWhyAndWhetherItWasSent(t *testing.T) {
 	}
 }
 
+func TestARefusalWithoutAnIDIsTheAnswer(t *testing.T) {
+	for _, status := range []int{200, 400} {
+		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy}))
+		res, err := d.Do(t.Context(), tool(t, d.Conn, "status",
+			fmt.Sprintf(`{"code":%d,"text":"{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"no\"}}"}`, status)), nil)
+		if err != nil || res.Err == nil || res.Err.Code != wire.CodeInvalidRequest {
+			t.Errorf("%d: got %+v, %v", status, res.Err, err)
+		}
+	}
+}
+
+func TestAnIdleHTTPConnectionHasNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, era := range []upstreamtest.Era{upstreamtest.Modern, upstreamtest.Legacy, upstreamtest.Sessionless} {
+			d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: era, InProcess: true}), withCaps)
+			d.call(t, "echo", `{}`)
+			time.Sleep(lingering)
+			synctest.Wait()
+			if n := d.crew.size(); n != 0 {
+				t.Errorf("%s: %d goroutines", era, n)
+			}
+		}
+	})
+}
+
+func TestTheLogLevelIsNotMadeQuieterUnderAnOpenCall(t *testing.T) {
+	d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy}))
+	say := func(level, name, arguments string) func(context.Context) {
+		return func(ctx context.Context) {
+			r := tool(t, d.Conn, name, arguments)
+			r.Meta.LogLevel = level
+			_, _ = d.Do(ctx, r, nil) // its end is its caller's
+		}
+	}
+	say("info", "echo", `{}`)(t.Context())
+	say("info", "echo", `{}`)(t.Context())
+	if n := d.s.Count("logging/setLevel"); n != 1 {
+		t.Errorf("told %d times of one level", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var open sync.WaitGroup
+	open.Go(func() { say("debug", "slow", `{}`)(ctx) })
+	open.Go(func() { say("debug", "slow", `{}`)(ctx) })
+	d.s.Wait(t, "tool:slow", 2)
+	told := d.s.Count("logging/setLevel")
+	say("error", "echo", `{}`)(t.Context())
+	if d.s.Count("logging/setLevel") != told {
+		t.Error("two calls wanted to hear more")
+	}
+	cancel()
+	open.Wait()
+	say("error", "echo", `{}`)(t.Context())
+	if d.s.Count("logging/setLevel") != told+1 {
+		t.Error("the level was not made quieter")
+	}
+}
+
 func TestACallToAServerThatIsGoneWasNotSent(t *testing.T) {
 	front := httptest.NewServer(nil)
 	s := upstreamtest.New(t, upstreamtest.Script{})
@@ -244,7 +301,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // endless is a body that says nothing at its end until the request is over.
 type endless struct {
 	io.ReadCloser
-	ctx context.Context //nolint:containedctx // a test
+	ctx context.Context
 }
 
 func (e endless) Read(p []byte) (int, error) {

@@ -118,7 +118,7 @@ func (c *Conn) setLevel(ctx context.Context, level string) error {
 	if level == "" || !c.declares("logging") {
 		return nil
 	}
-	before, tell := c.level.change(level, c.calls.only() != nil)
+	before, tell := c.level.change(level, !c.calls.idle())
 	if !tell {
 		return nil
 	}

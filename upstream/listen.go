@@ -283,7 +283,7 @@ func (c *Conn) hearModern(ctx context.Context, h *hearing) error {
 				if !missed || errors.Is(err, ErrNoStream) {
 					return err
 				}
-				if err := again.pause(ctx, opened, err); err != nil {
+				if err = again.pause(ctx, opened, err); err != nil {
 					return err
 				}
 				continue
@@ -303,9 +303,9 @@ func (c *Conn) hearModern(ctx context.Context, h *hearing) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-now.done:
-			err := now.err
+			lost := now.err
 			now, missed = nil, true
-			if err := again.pause(ctx, opened, err); err != nil {
+			if err := again.pause(ctx, opened, lost); err != nil {
 				return err
 			}
 		}
@@ -416,7 +416,7 @@ func (c *Conn) hearLegacy(ctx context.Context, h *hearing) error {
 			case opened.IsZero() || asFailure(err).status/100 == 4 || ctx.Err() != nil:
 				return err
 			default:
-				if err := again.pause(ctx, opened, err); err != nil {
+				if err = again.pause(ctx, opened, err); err != nil {
 					return err
 				}
 				continue

@@ -18,16 +18,20 @@ import (
 // ear is one who listens.
 type earOf struct {
 	ready chan Interest
-	ended chan error
+	ended chan struct{}
+	err   error // why it ended
 	leave context.CancelFunc
 }
 
 func (d *desk) listen(t *testing.T, in Interest) *earOf {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	e := &earOf{ready: make(chan Interest, 1), ended: make(chan error, 1), leave: cancel}
+	e := &earOf{ready: make(chan Interest, 1), ended: make(chan struct{}), leave: cancel}
 	in.Ready = func(agreed Interest) { e.ready <- agreed }
-	go func() { e.ended <- d.Listen(ctx, in) }()
+	go func() {
+		defer close(e.ended)
+		e.err = d.Listen(ctx, in)
+	}()
 	t.Cleanup(func() { cancel() })
 	return e
 }
@@ -37,8 +41,8 @@ func (e *earOf) wantReady(t *testing.T) Interest {
 	select {
 	case in := <-e.ready:
 		return in
-	case err := <-e.ended:
-		t.Fatal(err)
+	case <-e.ended:
+		t.Fatal(e.err)
 		return Interest{}
 	}
 }
@@ -139,8 +143,8 @@ func TestAStreamThatKeepsBreakingIsGivenUp(t *testing.T) {
 				d.s.Fault(Fault{Method: map[upstreamtest.Era]string{upstreamtest.Modern: "subscriptions/listen", upstreamtest.Legacy: http.MethodGet}[era], Drop: true})
 				begun := time.Now()
 				d.s.DropStreams()
-				if err := <-e.ended; jackfield.CodeOf(err) != jackfield.Unavailable {
-					t.Errorf("got %v", err)
+				if <-e.ended; jackfield.CodeOf(e.err) != jackfield.Unavailable {
+					t.Errorf("got %v", e.err)
 				}
 				if took := time.Since(begun); took < time.Second || took > time.Minute {
 					t.Errorf("gave up after %v", took)
@@ -195,8 +199,8 @@ func TestAForgottenSessionEndsListeningAndTheConnection(t *testing.T) {
 	e.wantReady(t)
 	d.s.Forget()
 	d.s.DropStreams()
-	if err := <-e.ended; !strings.Contains(fmt.Sprint(err), "forgotten the session") || d.Err() == nil {
-		t.Errorf("got %v", err)
+	if <-e.ended; !strings.Contains(fmt.Sprint(e.err), "forgotten the session") || d.Err() == nil {
+		t.Errorf("got %v", e.err)
 	}
 }
 

@@ -25,8 +25,8 @@ func (c *Conn) doModern(ctx context.Context, x *call, r *exchange.Request) (exch
 		return exchange.Result{}, err
 	}
 	x.params = params.Raw()
-	if h := c.opts.ParamHeaders; h != nil {
-		x.mirror = paramHeaders(x.params, h(r.Method, x.name))
+	if _, isHTTP := c.link.(*httpLink); isHTTP && c.opts.ParamHeaders != nil {
+		x.mirror = paramHeaders(x.params, c.opts.ParamHeaders(r.Method, x.name))
 	}
 	m, err := c.roundTrip(ctx, x)
 	if err != nil {

@@ -167,39 +167,40 @@ func (p *probe) initialize(ctx context.Context, version string) error {
 	}
 	ictx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	result := make(chan error, 1)
-	if !p.c.crew.run(func() { result <- p.c.initialize(ictx, version, p.transport) }) {
+	var failed error // of initialize; fixed once ended is closed
+	ended := make(chan struct{})
+	started := p.c.crew.run(func() {
+		defer close(ended)
+		failed = p.c.initialize(ictx, version, p.transport)
+	})
+	if !started {
 		return errClosed
 	}
-	var failed error
-	for {
-		select {
-		case err := <-result:
-			if err == nil || p.answered == nil {
-				return err
-			}
-			failed, result = err, nil // a modern server refuses it; its other answer may be under way
-		case o := <-p.answered:
-			p.answered = nil
-			if !p.c.saysModern(o) {
-				if result == nil {
-					return failed
-				}
-				continue
-			}
-			if result != nil {
-				cancel(errModern)
-				<-result
-			}
+	select {
+	case <-ended:
+		if failed == nil {
+			return nil
+		}
+	case o := <-p.answered:
+		if !p.c.saysModern(o) {
+			<-ended
+			return failed
+		}
+		cancel(errModern)
+		<-ended
+		_, _, err := p.c.understood(o, p.transport)
+		return err
+	}
+	// A modern server refuses initialize; its other answer may be under way.
+	select {
+	case o := <-p.answered:
+		if p.c.saysModern(o) {
 			_, _, err := p.c.understood(o, p.transport)
 			return err
-		case <-ctx.Done():
-			if failed != nil {
-				return failed
-			}
-			return context.Cause(ctx)
 		}
+	case <-ctx.Done():
 	}
+	return failed
 }
 
 // forget deletes the session that a legacy server began just for being asked.
@@ -322,8 +323,8 @@ func (c *Conn) initialize(ctx context.Context, version, transport string) error 
 	}
 	if m.Error != nil {
 		e := wire.ParseError(m.Error)
-		other, err := legacyOf(supportedIn(e))
-		if err != nil || other == version {
+		other, unknown := legacyOf(supportedIn(e))
+		if unknown != nil || other == version {
 			return refusedHandshake("initialize", e)
 		}
 		x = newCall("initialize")

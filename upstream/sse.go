@@ -115,7 +115,7 @@ func (l *sseLink) readOn(events *wire.EventReader) {
 			l.c.fail(f)
 			return
 		case len(ev.Data) > 0 && (ev.Name == "" || ev.Name == "message"):
-			l.pipe.read(bytes.Clone(ev.Data))
+			l.read(bytes.Clone(ev.Data))
 		}
 	}
 }

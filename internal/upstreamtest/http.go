@@ -194,7 +194,7 @@ func (f filter) wants(method, params string) bool {
 // servePipes serves HTTP on pipes, for a client that only s.Client is.
 func (s *Server) servePipes(t testing.TB) {
 	ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	srv := &http.Server{Handler: s, ConnState: s.connState} //nolint:gosec // a test
+	srv := &http.Server{Handler: s, ConnState: s.connState}
 	var done sync.WaitGroup
 	done.Go(func() { _ = srv.Serve(ln) })
 	transport := &http.Transport{DialContext: ln.dial}

@@ -110,7 +110,7 @@ func (c *child) refuses(m wire.Message) bool {
 }
 
 func (c *child) answer(m wire.Message) {
-	meta := metaOf(orNull(m.Params))
+	said := metaOf(orNull(m.Params))
 	ctx, end := c.sess.begin(context.Background(), string(m.ID))
 	defer end()
 	if m.Method == "subscriptions/listen" {
@@ -126,7 +126,7 @@ func (c *child) answer(m wire.Message) {
 			}
 		}
 	}
-	t := &turn{s: c.Server, sess: c.sess, modern: meta.Version != "", m: m, meta: meta, send: c.write}
+	t := &turn{s: c.Server, sess: c.sess, modern: said.Version != "", m: m, meta: said, send: c.write}
 	t.drop = func() { os.Exit(1) }
 	t.raw = func(_ int, f Fault) { c.write([]byte(f.Body)) }
 	text := c.handle(ctx, t)
