@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,14 +57,32 @@ func (c cell) request(host, path, tool, session string) []byte {
 
 // target is what calls go to.
 type target struct {
-	name string
-	host string
-	path func(cell) string
-	tool string
+	name    string
+	host    string
+	path    string
+	tool    string
+	process *process // nil: nobody measures it
+	callers []func() (time.Duration, error)
+}
+
+// open gives each caller of c a socket and a session of its own, and makes the
+// first call, for which a gateway has to dial.
+func (t *target) open(c cell) error {
+	for range c.callers {
+		call, err := t.caller(c)
+		if err == nil {
+			_, err = call()
+		}
+		if err != nil {
+			return err
+		}
+		t.callers = append(t.callers, call)
+	}
+	return nil
 }
 
 // initialize opens a legacy session and returns its id.
-func (t target) initialize(c cell) (string, error) {
+func (t *target) initialize(c cell) (string, error) {
 	if c.modern {
 		return "", nil
 	}
@@ -72,7 +91,7 @@ func (t target) initialize(c cell) (string, error) {
 		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`,
 		`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
 	} {
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+t.host+t.path(c), strings.NewReader(body))
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+t.host+t.path, strings.NewReader(body))
 		if err != nil {
 			return "", err
 		}
@@ -98,45 +117,28 @@ func (t target) initialize(c cell) (string, error) {
 	return session, nil
 }
 
-// load calls t for the given time from c.callers callers, each with a session and a
-// socket of its own, and returns how long each call took.
-func load(t target, c cell, length time.Duration) ([]time.Duration, error) {
-	took := make([][]time.Duration, c.callers)
-	failed := make([]error, c.callers)
-	var ready, done sync.WaitGroup
-	begin := make(chan struct{})
-	for i := range c.callers {
-		ready.Add(1)
+// load has all callers call for the given time and returns how long each call took.
+func (t *target) load(length time.Duration) ([]time.Duration, error) {
+	took := make([][]time.Duration, len(t.callers))
+	failed := make([]error, len(t.callers))
+	var done sync.WaitGroup
+	for i, call := range t.callers {
 		done.Go(func() {
-			call, err := t.caller(c)
-			if err == nil {
-				_, err = call() // the first one dials
-			}
-			ready.Done()
-			<-begin
-			for end := time.Now().Add(length); err == nil && time.Now().Before(end); {
+			for end := time.Now().Add(length); failed[i] == nil && time.Now().Before(end); {
 				var d time.Duration
-				d, err = call()
+				d, failed[i] = call()
 				took[i] = append(took[i], d)
 			}
-			failed[i] = err
 		})
 	}
-	ready.Wait()
-	close(begin)
 	done.Wait()
-	for _, err := range failed {
-		if err != nil {
-			return nil, err
-		}
-	}
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	return all, nil
+	return all, errors.Join(failed...)
 }
 
 // caller opens a socket and a session and returns a func that makes one call.
-func (t target) caller(c cell) (func() (time.Duration, error), error) {
+func (t *target) caller(c cell) (func() (time.Duration, error), error) {
 	session, err := t.initialize(c)
 	if err != nil {
 		return nil, err
@@ -145,7 +147,7 @@ func (t target) caller(c cell) (func() (time.Duration, error), error) {
 	if err != nil {
 		return nil, err
 	}
-	request := c.request(t.host, t.path(c), t.tool, session)
+	request := c.request(t.host, t.path, t.tool, session)
 	want := []byte(c.arguments())
 	reader := bufio.NewReaderSize(conn, 64<<10)
 	var answer bytes.Buffer

@@ -5,7 +5,7 @@
 // interleaved, in another order each time, so that a noisy machine is unfair to all
 // alike. CPU is the contender's own, from the kernel.
 //
-//	go run ./bench [-rounds 10] [-length 1s] [-cells legacy/64B/16,…] [-out DIR]
+//	go run ./bench [-rounds 10] [-length 1s] [-cells legacy/64B/16,…] [-contenders …] [-against PROGRAM] [-out DIR]
 //
 // It prints a table and writes one file a contender in the format of benchstat.
 package main
@@ -55,26 +55,41 @@ var everyCell = []cell{
 	{true, "64KiB-objects", 64},
 }
 
+// options say what is measured, and how long.
+type options struct {
+	rounds     int
+	length     time.Duration
+	contenders []string
+	against    string // another build of this program; empty: none
+}
+
 func run() error {
-	rounds := flag.Int("rounds", 10, "rounds for each cell")
-	length := flag.Duration("length", time.Second, "how long one contender is called in one round")
-	only := flag.String("cells", "", "only these cells, separated by commas")
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 10, "rounds for each cell")
+	flag.DurationVar(&o.length, "length", time.Second, "how long one contender is called in one round")
+	flag.StringVar(&o.against, "against", "", "another build of this program, whose gateway is measured too")
+	cells := flag.String("cells", "", "only these cells, separated by commas")
+	chosen := flag.String("contenders", strings.Join(contenders, ","), "who is measured, separated by commas")
 	out := flag.String("out", "", "directory for files in the format of benchstat")
 	flag.Parse()
+	o.contenders = strings.Split(*chosen, ",")
+	if o.against != "" {
+		o.contenders = append(o.contenders, against)
+	}
 	if *out != "" {
 		if err := os.MkdirAll(*out, 0o750); err != nil {
 			return err
 		}
 	}
 	for _, c := range everyCell {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), c.String()) {
+		if *cells != "" && !slices.Contains(strings.Split(*cells, ","), c.String()) {
 			continue
 		}
-		results, err := measure(c, *rounds, *length)
+		results, err := o.measure(c)
 		if err != nil {
 			return err
 		}
-		report(c, results)
+		report(c, o.contenders, results)
 		if *out != "" {
 			if err := write(*out, c, results); err != nil {
 				return err
@@ -93,10 +108,16 @@ type sample struct {
 	mallocs  uint64
 }
 
+// contenders are what is measured. The first has nothing between the callers and
+// the server.
 var contenders = []string{"direct", "floor", "reverseproxy", "gateway"}
 
-func measure(c cell, rounds int, length time.Duration) (map[string][]sample, error) {
-	upstream, err := spawn("upstream", "")
+// against is the gateway of another build of this program.
+const against = "against"
+
+// measure lets all that were chosen be called in turns, in another order each round.
+func (o *options) measure(c cell) (map[string][]sample, error) {
+	upstream, err := spawn("", "upstream", "")
 	if err != nil {
 		return nil, err
 	}
@@ -105,27 +126,33 @@ func measure(c cell, rounds int, length time.Duration) (map[string][]sample, err
 	if c.modern {
 		era = "/modern"
 	}
-	at := func(path string) func(cell) string { return func(cell) string { return path } }
-	targets := []target{{"direct", upstream.host, at(era), "echo"}}
-	processes := map[string]*process{}
-	for _, role := range contenders[1:] {
-		p, err := spawn(role, "http://"+upstream.host+era)
-		if err != nil {
-			return nil, err
+	var targets []*target
+	for _, role := range o.contenders {
+		t := &target{name: role, host: upstream.host, path: era, tool: "echo"}
+		if role != "direct" {
+			program := ""
+			if role == against {
+				role, program = "gateway", o.against
+			}
+			if t.process, err = spawn(program, role, "http://"+upstream.host+era); err != nil {
+				return nil, err
+			}
+			defer t.process.stop()
+			t.host, t.path = t.process.host, "/mcp"
 		}
-		defer p.stop()
-		processes[role] = p
-		t := target{role, p.host, at("/mcp"), "echo"}
 		if role == "gateway" {
 			t.tool = serverName + "__echo"
+		}
+		if err = t.open(c); err != nil {
+			return nil, err
 		}
 		targets = append(targets, t)
 	}
 	results := map[string][]sample{}
-	for round := -1; round < rounds; round++ { // the first one warms up
+	for round := -1; round < o.rounds; round++ { // the first one warms up
 		rand.Shuffle(len(targets), func(i, j int) { targets[i], targets[j] = targets[j], targets[i] }) //nolint:gosec // an order, no secret
 		for _, t := range targets {
-			s, err := one(t, c, processes[t.name], length)
+			s, err := t.sample(o.length)
 			if err != nil {
 				return nil, err
 			}
@@ -137,19 +164,19 @@ func measure(c cell, rounds int, length time.Duration) (map[string][]sample, err
 	return results, nil
 }
 
-func one(t target, c cell, p *process, length time.Duration) (sample, error) {
+func (t *target) sample(length time.Duration) (sample, error) {
 	var s sample
 	var err error
-	if s.cpu, s.mallocs, err = p.spent(); err != nil {
+	if s.cpu, s.mallocs, err = t.process.spent(); err != nil {
 		return s, err
 	}
 	start := time.Now()
-	took, err := load(t, c, length)
+	took, err := t.load(length)
 	if err != nil {
 		return s, err
 	}
 	s.length = time.Since(start)
-	cpu, mallocs, err := p.spent()
+	cpu, mallocs, err := t.process.spent()
 	if err != nil {
 		return s, err
 	}
@@ -165,12 +192,15 @@ type process struct {
 	host string
 }
 
-func spawn(role, upstream string) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// spawn starts a role of a program; none means this one.
+func spawn(program, role, upstream string) (*process, error) {
+	var err error
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
-	cmd := exec.CommandContext(context.Background(), self)
+	cmd := exec.CommandContext(context.Background(), program)
 	cmd.Env = append(os.Environ(), "BENCH_ROLE="+role, "BENCH_UPSTREAM="+upstream, "GOGC=200", "GOMEMLIMIT=1GiB")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -242,25 +272,31 @@ func median[T int | float64 | time.Duration | uint64](samples []sample, of func(
 
 func perCall(s sample) float64 { return float64(s.cpu.Nanoseconds()) / 1e3 / float64(s.calls) }
 
-func report(c cell, results map[string][]sample) {
+// report prints one line a contender: medians over the rounds, and the median of
+// the rounds' own ratios to the one that the others are measured by.
+func report(c cell, names []string, results map[string][]sample) {
+	base := "floor"
+	if results[base] == nil {
+		base = names[0]
+	}
 	ratio := func(name string) float64 {
 		ratios := make([]float64, len(results[name]))
 		for i := range ratios {
-			ratios[i] = perCall(results[name][i]) / perCall(results["floor"][i])
+			ratios[i] = perCall(results[name][i]) / perCall(results[base][i])
 		}
 		slices.Sort(ratios)
 		return ratios[len(ratios)/2]
 	}
-	fmt.Printf("\n%s, %d rounds\n%-14s %10s %10s %10s %12s %10s %12s\n", c, len(results["floor"]),
-		"", "calls/s", "p50", "p99", "CPU µs/call", "× floor", "allocs/call")
-	for _, name := range contenders {
+	fmt.Printf("\n%s, %d rounds\n%-14s %10s %10s %10s %12s %14s %12s\n", c, len(results[base]),
+		"", "calls/s", "p50", "p99", "CPU µs/call", "× "+base, "allocs/call")
+	for _, name := range names {
 		s := results[name]
 		rate := median(s, func(s sample) float64 { return float64(s.calls) / s.length.Seconds() })
 		p50, p99 := median(s, func(s sample) time.Duration { return s.p50 }), median(s, func(s sample) time.Duration { return s.p99 })
 		fmt.Printf("%-14s %10.0f %10s %10s", name, rate, p50.Round(time.Microsecond), p99.Round(time.Microsecond))
 		if name != "direct" {
 			allocs := median(s, func(s sample) float64 { return float64(s.mallocs) / float64(s.calls) })
-			fmt.Printf(" %12.1f %10.2f %12.0f", median(s, perCall), ratio(name), allocs)
+			fmt.Printf(" %12.1f %14.2f %12.0f", median(s, perCall), ratio(name), allocs)
 		}
 		fmt.Println()
 	}
