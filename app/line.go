@@ -14,7 +14,6 @@ import (
 	"github.com/jackfield-dev/jackfield/gateway"
 	"github.com/jackfield-dev/jackfield/pool"
 	"github.com/jackfield-dev/jackfield/upstream"
-	"github.com/jackfield-dev/jackfield/wire"
 )
 
 // line is a connection with the key that it stands under. A probe is given its key
@@ -40,7 +39,7 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 		Endpoint:    s.Endpoint,
 		Client:      p.egress.For(s.ID),
 		Caps:        caps,
-		Home:        home{p.broker, l},
+		Home:        func() exchange.Peer { return p.home(l) },
 		InitTimeout: s.Usage.InitTimeout,
 		Limits:      upstream.Limits{Message: int(p.config.Limits.Message)},
 		ParamHeaders: func(method, name string) []upstream.ParamHeader {
@@ -76,41 +75,14 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 	return l, nil
 }
 
-// home is the peer of the one downstream session that a line serves, if it serves
-// one.
-type home struct {
-	broker *broker.Broker
-	line   *line
-}
-
-func (h home) peer() (exchange.Peer, error) {
-	id, ok := strings.CutPrefix(h.line.key.Load().Isolation.ID, "session:")
-	if ok {
-		if peer := h.broker.Home(id); peer != nil {
-			return peer, nil
-		}
+// home is the peer of the one downstream session that a line serves; nil when it
+// serves none.
+func (p *parts) home(l *line) exchange.Peer {
+	id, ok := strings.CutPrefix(l.key.Load().Isolation.ID, "session:")
+	if !ok {
+		return nil
 	}
-	return nil, errNobody
-}
-
-var errNobody = errors.New("the connection serves nobody who could be asked")
-
-// Notify passes a notification on to the session.
-func (h home) Notify(ctx context.Context, method string, params wire.Raw) error {
-	peer, err := h.peer()
-	if err != nil {
-		return err
-	}
-	return peer.Notify(ctx, method, params)
-}
-
-// Ask passes questions on to the session.
-func (h home) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
-	peer, err := h.peer()
-	if err != nil {
-		return nil, err
-	}
-	return peer.Ask(ctx, questions)
+	return p.broker.Home(id)
 }
 
 // classify tells the pool what a failed dial means.

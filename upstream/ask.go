@@ -41,7 +41,7 @@ var errWithdrawn = errors.New("the server withdrew its question")
 // open, a question for one person might be put to another.
 func (q *questions) takeTurn(ctx context.Context, c *Conn, r *exchange.Request, peer exchange.Peer) (done func(), err error) {
 	canAnswer := peer != nil && (r.Caps.Form || r.Caps.URL || r.Caps.Sampling || r.Caps.Roots)
-	if !canAnswer || c.opts.Home != nil || !q.unowned.Load() {
+	if !canAnswer || !q.unowned.Load() || c.home() != nil {
 		return func() {}, nil
 	}
 	select {
@@ -109,7 +109,14 @@ func (c *Conn) askedAtLarge(m wire.Message) {
 		c.ask(x, x.peer, m)
 		return
 	}
-	c.ask(nil, c.opts.Home, m)
+	c.ask(nil, c.home(), m)
+}
+
+func (c *Conn) home() exchange.Peer {
+	if c.opts.Home == nil {
+		return nil
+	}
+	return c.opts.Home()
 }
 
 func (c *Conn) ask(owner *call, peer exchange.Peer, m wire.Message) {

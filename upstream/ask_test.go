@@ -112,7 +112,7 @@ func TestAQuestionAtLargeGoesToTheHome(t *testing.T) {
 		if got := answered(); !strings.Contains(got, `"by":"home"`) {
 			t.Errorf("two open: got %s", got)
 		}
-	}, func(o *Options) { o.Home = named("home") })
+	}, func(o *Options) { o.Home = func() exchange.Peer { return named("home") } })
 }
 
 func TestAPingIsAnswered(t *testing.T) {
@@ -134,6 +134,21 @@ func TestElicitationIsNotDeclinedByAClientThatNeverOfferedIt(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	}, func(o *Options) { o.Caps = "" })
+}
+
+func TestAHomeWhereNobodyLivesIsNone(t *testing.T) {
+	onThoseAtLarge(t, func(t *testing.T, d *desk, answered func() string) {
+		d.s.AskAtLarge("roots/list", `{}`)
+		if got := answered(); !strings.Contains(got, `"code":-32601`) {
+			t.Errorf("got %s", got)
+		}
+		defer d.slowCall(t, named("ann"))()
+		ctx, cancel := withTimeout(t, 50*time.Millisecond)
+		defer cancel()
+		if _, err := d.Do(ctx, tool(t, d.Conn, "echo", `{}`), named("bob")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("two who can be asked at the same time: %v", err)
+		}
+	}, func(o *Options) { o.Home = func() exchange.Peer { return nil } })
 }
 
 func TestCallsThatCanBeAskedGoOneAtATimeWhereQuestionsAreAtLarge(t *testing.T) {
@@ -271,7 +286,7 @@ func TestOnlySoManyQuestionsAreOpen(t *testing.T) {
 	c.life, c.end = context.WithCancelCause(t.Context())
 	defer c.end(nil)
 	asked, ended := make(chan struct{}, 2*maxQuestions), make(chan error, 2*maxQuestions)
-	c.opts.Home = waiting{asked, ended}
+	c.opts.Home = func() exchange.Peer { return waiting{asked, ended} }
 	dropped := 0
 	c.opts.Hooks.Ignored = func(string) { dropped++ }
 	for i := range 2 * maxQuestions {

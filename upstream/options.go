@@ -28,9 +28,10 @@ type Options struct {
 	// Modern servers are told each request's own instead.
 	Caps string
 
-	// Home answers questions that belong to no call, for a connection that serves
-	// one downstream session alone; nil: they are declined.
-	Home exchange.Peer
+	// Home is who answers questions that belong to no call, for a connection that
+	// serves one downstream session alone. It is asked each time; nil, or returning
+	// nil: there is nobody, and such questions are declined. It must not block.
+	Home func() exchange.Peer
 
 	// ParamHeaders says which arguments of a request travel in headers as well
 	// (2026-07-28, x-mcp-header); nil: none.
