@@ -18,12 +18,9 @@ const addressFile = "address"
 
 const maxAddress = 4096 // bytes of that file
 
-// writeAddress writes the address file, for the user alone. It appears all at
-// once, so that nobody reads half of it.
+// writeAddress writes the address file into the data directory, which is there,
+// for the user alone. It appears all at once, so that nobody reads half of it.
 func writeAddress(dir, url string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	f, err := os.CreateTemp(dir, addressFile+"-*") // 0600
 	if err != nil {
 		return err

@@ -221,22 +221,23 @@ func TestSIGHUPTakesAChangedFileOverAndABadOneChangesNothing(t *testing.T) {
 
 func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	r := newRig(t)
-	s := r.serve()
-	r.run("", "call", "notes", "add_note", "--arg", "title=Milk")
-	called := make(chan int, 1)
-	go func() {
-		code, _, _ := r.run("", "call", "notes", "export_notes", "--arg", "seconds=2")
-		called <- code
-	}()
-	time.Sleep(300 * time.Millisecond) // the call is under way
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "c.json")
+	text := fmt.Sprintf(`{"mcpServers":{"stubborn":{"command":"sh","args":["-c","trap '' TERM; %s demo notes; while :; do sleep 1; done"]}}}`, self)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := r.serve("--config", config)
+	r.run("", "call", "stubborn", "list_notes")
 	began := time.Now()
 	r.signals <- os.Interrupt
 	r.signals <- os.Interrupt
-	s.ends(t)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %v", took)
+	if code := s.ends(t); code != exitInterrupted || time.Since(began) > 1500*time.Millisecond {
+		t.Errorf("it took %v and ended with %d", time.Since(began), code)
 	}
-	<-called
 	if _, err := readAddress(r.data); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the address file: %v", err)
 	}
@@ -349,6 +350,34 @@ func TestTheDocumentationHasTheExitCodesAndCommands(t *testing.T) {
 					t.Errorf("docs/cli.md does not speak of --%s of %q", f.Name, c.CommandPath())
 				}
 			})
+		}
+	}
+}
+
+func TestATokenFileThatHoldsNoTokenIsRefused(t *testing.T) {
+	r := newRig(t)
+	r.env["JACKFIELD_URL"] = "http://127.0.0.1:1"
+	long := filepath.Join(t.TempDir(), "long")
+	if err := os.WriteFile(long, bytes.Repeat([]byte("x"), maxToken+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{long, t.TempDir(), os.DevNull} {
+		if code, _, errs := r.run("", "servers", "--token-file", path); code != exitUsage || !strings.HasPrefix(errs, "jackfield: --token-file: ") {
+			t.Errorf("%s: code %d, %q", path, code, errs)
+		}
+	}
+}
+
+func TestAnAddressFileIsReadWithCare(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty": "", "long": "http://" + strings.Repeat("a", maxAddress), "with a password": "http://a:b@127.0.0.1:1", "with a query": "http://127.0.0.1:1?x",
+	} {
+		r := newRig(t)
+		if err := os.WriteFile(filepath.Join(r.data, addressFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errs := r.run("", "servers"); code == exitOK || strings.Count(errs, "\n") != 1 || len(errs) > 500 {
+			t.Errorf("%s: code %d, %q", name, code, errs)
 		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/jackfield-dev/jackfield/internal/demo"
 )
 
-// stopWithin is how long calls under way get when the gateway is told to stop.
+// stopWithin is how long sessions and child processes get to end in order when
+// the gateway is told to stop.
 const stopWithin = 10 * time.Second
 
 func (s *shell) serveCommand() *cobra.Command {
@@ -31,8 +32,9 @@ three small servers of its own, to try it out.
 
 Every setting is taken from its flag, else from its environment variable, else from
 the configuration file, else from its default. SIGHUP reads the file again, and so
-does a change of it. SIGINT and SIGTERM stop it: calls under way get 10 seconds to
-end, a second signal ends them at once.`,
+does a change of it. SIGINT and SIGTERM stop it: calls under way end with an error,
+sessions and child processes get 10 seconds to end in order; a second signal ends
+everything at once.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Env = s.env

@@ -69,6 +69,7 @@ var toolCases = []struct {
 	{"time", "difference", `{"from":"0001-01-01","to":"9999-12-31"}`, "3652058 days", false},
 	{"time", "add", `{"time":"2024-01-31","months":1}`, "Saturday, 2024-03-02T00:00:00Z (UTC)", false},
 	{"time", "add", `{"time":"2024-03-30T12:00","days":1,"zone":"Europe/Berlin"}`, "Sunday, 2024-03-31T12:00:00+02:00 (Europe/Berlin)", false},
+	{"time", "add", `{"time":"2024-03-30T12:00:00Z","days":1,"zone":"Europe/Berlin"}`, "Sunday, 2024-03-31T13:00:00+02:00 (Europe/Berlin)", false},
 	{"time", "add", `{"hours":-1,"minutes":-30}`, "Friday, 1999-12-31T22:30:00Z (UTC)", false},
 	{"time", "add", `{"years":2000000}`, "2000000 is too much: at most 1000000 of each unit can be added", true},
 	{"time", "add", `{"years":100000}`, "the year 102000 cannot be written as a date: stay between 0 and 9999", true},
@@ -104,6 +105,7 @@ var toolCases = []struct {
 	{"notes", "read_note", `{"id":1}`, "# Milk\n\nthree litres\n\nTags: shop\n", false},
 	{"notes", "read_note", `{"id":7}`, "there is no note 7: list_notes tells the numbers", true},
 	{"notes", "export_notes", `{}`, "# Milk\n\nthree litres\n\nTags: shop\n\n# Call Ann\n\n\n", false},
+	{"notes", "export_notes", `{"seconds":-1}`, "seconds is -1, but must be between 0 and 2", true},
 	{"notes", "export_notes", `{"seconds":60}`, "seconds is 60, but must be between 0 and 2", true},
 	{"notes", "delete_note", `{"id":2}`, "Deleted note 2: Call Ann", false},
 	{"notes", "delete_note", `{"id":2}`, "there is no note 2: list_notes tells the numbers", true},
@@ -318,6 +320,7 @@ func TestBadMessagesGetOneClearErrorAndNothingElseIsLost(t *testing.T) {
 		{"prompt arguments of the wrong type", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"review_notes","arguments":{"tag":1},` + meta + `}}`, "1", wire.CodeInvalidParams},
 		{"a prompt about nothing", `{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"review_notes",` + meta + `}}`, "1", wire.CodeInvalidParams},
 		{"a foreign cursor", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"from-99",` + meta + `}}`, "1", wire.CodeInvalidParams},
+		{"a cursor before the beginning", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"from--1",` + meta + `}}`, "1", wire.CodeInvalidParams},
 		{"listen to nothing", `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{` + meta + `}}`, "1", wire.CodeInvalidParams},
 		{"a removed method", `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"notes://1",` + meta + `}}`, "1", wire.CodeMethodNotFound},
 	} {
