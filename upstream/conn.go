@@ -246,7 +246,9 @@ type crew struct {
 	dismissed bool
 }
 
-const maxCrew = 256
+// maxCrew is more than the calls that may be open: each may leave the end of a
+// stream to be read.
+const maxCrew = 2 * defaultCalls
 
 // run starts f unless the connection is being closed or has too much to do.
 func (w *crew) run(f func()) bool {

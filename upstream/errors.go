@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -165,10 +166,13 @@ func unreachable(address string, err error) *failure {
 	case errors.As(err, &dns):
 		f.stage, f.serverWide, f.notSent = StageDNS, true, true
 		f.what = fmt.Sprintf("the host of %s cannot be found (%v); check the url", address, dns.Err)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		f.stage, f.serverWide, f.notSent = StageTLS, true, true
+		f.what = fmt.Sprintf("%s does not speak TLS; write http instead of https into its url", address)
 	case errors.As(err, &verify), errors.As(err, &host), errors.As(err, &signer), errors.As(err, &record), errors.As(err, &alert):
 		f.stage, f.serverWide, f.notSent = StageTLS, true, true
 		f.what = fmt.Sprintf("no secure connection to %s: %v", address, err)
-	case errors.As(err, &op) && op.Op == "dial":
+	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 		f.stage, f.serverWide, f.notSent = StageConnect, true, true
 		f.what = fmt.Sprintf("cannot connect to %s: %v; is it running?", address, rootCause(op.Err))
 	case errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err):

@@ -187,6 +187,14 @@ func (e *ear) tell(h *hearing, asked, agreed wanted) {
 	h.moved = make(chan struct{})
 }
 
+// fell notes that the stream broke: who comes now is not ready before the next
+// one stands.
+func (e *ear) fell(h *hearing) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h.asked = wanted{}
+}
+
 // end ends a hearing.
 func (e *ear) end(h *hearing, err error) {
 	e.mu.Lock()
@@ -305,6 +313,7 @@ func (c *Conn) hearModern(ctx context.Context, h *hearing) error {
 		case <-now.done:
 			lost := now.err
 			now, missed = nil, true
+			c.ear.fell(h)
 			if err := again.pause(ctx, opened, lost); err != nil {
 				return err
 			}
@@ -438,6 +447,7 @@ func (c *Conn) hearLegacy(ctx context.Context, h *hearing) error {
 		case <-ended:
 			err := now.err
 			now = nil
+			c.ear.fell(h)
 			if at.retry > 0 && at.id != "" { // the server wants us to come back for more
 				err = sleep(ctx, at.pause())
 			} else {

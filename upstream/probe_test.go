@@ -3,6 +3,8 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -193,6 +195,12 @@ func TestASessionThatTheProbeCausedIsDeleted(t *testing.T) {
 func TestADialThatFailsSaysWhyAndWhetherTryingAgainHelps(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
 	for name, c := range map[string]struct {
 		fault Fault
 		url   string
@@ -202,6 +210,8 @@ func TestADialThatFailsSaysWhyAndWhetherTryingAgainHelps(t *testing.T) {
 	}{
 		"nothing listens":      {url: gone.URL, code: jackfield.Unavailable, want: DialError{Stage: StageConnect, Temporary: true, DialStage: true}, says: "connection refused; is it running?"},
 		"no such host":         {url: "http://nowhere.invalid/mcp", code: jackfield.Unavailable, want: DialError{Stage: StageDNS, Temporary: true, DialStage: true}, says: "cannot be found"},
+		"no good certificate":  {url: secure.URL, code: jackfield.Unavailable, want: DialError{Stage: StageTLS, Temporary: true, DialStage: true}, says: "unknown authority"},
+		"no TLS":               {url: "https" + strings.TrimPrefix(plain.URL, "http"), code: jackfield.Unavailable, want: DialError{Stage: StageTLS, Temporary: true, DialStage: true}, says: "write http instead of https"},
 		"no url":               {url: "ftp://x", code: jackfield.Invalid, want: DialError{Stage: StageHTTP}, says: "not an http or https address"},
 		"401":                  {fault: Fault{Status: 401}, code: jackfield.AuthRequired, want: DialError{Stage: StageAuth}, says: "HTTP 401"},
 		"403":                  {fault: Fault{Status: 403}, code: jackfield.Forbidden, want: DialError{Stage: StageAuth}, says: "HTTP 403"},

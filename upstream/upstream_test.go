@@ -292,6 +292,21 @@ func TestProgressIsNotAskedForUnlessWanted(t *testing.T) {
 	})
 }
 
+func TestProgressThatNobodyAskedForIsDropped(t *testing.T) {
+	var d desk
+	d.Conn = &Conn{opts: d.optionsFor(upstreamtest.New(t, upstreamtest.Script{}))}
+	peer := &asker{}
+	x := newCall("tools/call")
+	x.peer = peer
+	m := wire.Message{Kind: wire.Notification, Method: methodProgress, Params: wire.Raw(`{}`)}
+	d.receive(t.Context(), x, m)
+	x.progress = true
+	d.receive(t.Context(), x, m)
+	if len(peer.all()) != 1 || len(d.seen(&d.ignored)) != 1 {
+		t.Errorf("heard %q, ignored %q", peer.all(), d.seen(&d.ignored))
+	}
+}
+
 func TestAQuestionIsAskedBackAndItsAnswerArrives(t *testing.T) {
 	onEveryKind(t, func(t *testing.T, d *desk) {
 		peer := &asker{}
