@@ -44,8 +44,15 @@ type Options struct {
 	// credentials of their own, so that what is not public must be kept for each of
 	// them. Nil: Usage.RequiresOAuth says so.
 	OwnCredentials func(jackfield.Server) bool
-	Limits         Limits
-	Hooks          Hooks
+	// Store keeps listings and shapes for the next process, which takes them in with
+	// Restore. Nil: they end with this one.
+	Store Store
+	// Fingerprint is different for definitions that reach different servers, or the
+	// same one on other credentials; it is the same in every process. Required with
+	// Store.
+	Fingerprint func(jackfield.Server) string
+	Limits      Limits
+	Hooks       Hooks
 }
 
 // Limits bound how long and how much. Zero means the default.
@@ -64,6 +71,9 @@ type Hooks struct {
 	Fetched func(s jackfield.Server, owner jackfield.Scope, took time.Duration, err error)
 	// Dropped is called for each item of a list that is not offered, with the reason.
 	Dropped func(s jackfield.Server, kind Kind, name, reason string)
+	// Saved is called when the store was written to, or could not be. What could not
+	// be saved is tried again.
+	Saved func(took time.Duration, err error)
 }
 
 // Change says that what a server offers changed.
@@ -93,11 +103,13 @@ type Catalog struct {
 	entries map[key]*entry
 	owned   *list.List // the entries that belong to one owner, the last used first
 	shapes  map[jackfield.ServerID]shapeRecord
+	unsaved unsaved
 }
 
 type shapeRecord struct {
-	version uint64 // of the definition
-	shape   exchange.Shape
+	version     uint64 // of the definition
+	fingerprint string // of the definition, in the store
+	shape       exchange.Shape
 }
 
 // New makes a Catalog. Close must be called in the end.
@@ -124,10 +136,12 @@ func New(o Options) *Catalog {
 		entries: map[key]*entry{},
 		owned:   list.New(),
 		shapes:  map[jackfield.ServerID]shapeRecord{},
+		unsaved: unsaved{listings: map[key]struct{}{}, shapes: map[jackfield.ServerID]struct{}{}},
 	}
 }
 
-// Close ends what is under way and waits for it, until ctx ends at the latest.
+// Close ends what is under way, waits for it and saves what is not saved yet,
+// until ctx ends at the latest.
 func (c *Catalog) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
@@ -140,7 +154,7 @@ func (c *Catalog) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return nil
+		return c.saveAll(ctx)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -159,16 +173,21 @@ func (c *Catalog) Shape(s jackfield.Server) (exchange.Shape, bool) {
 
 // Learn remembers what a connection found out about the server.
 func (c *Catalog) Learn(s jackfield.Server, shape exchange.Shape) {
+	fingerprint := c.fingerprint(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.learnLocked(s, shape)
+	c.learnLocked(s, fingerprint, shape)
 }
 
-func (c *Catalog) learnLocked(s jackfield.Server, shape exchange.Shape) {
-	if r, ok := c.shapes[s.ID]; ok && r.version > s.Version {
+func (c *Catalog) learnLocked(s jackfield.Server, fingerprint string, shape exchange.Shape) {
+	r, ok := c.shapes[s.ID]
+	if ok && r.version > s.Version {
 		return
 	}
-	c.shapes[s.ID] = shapeRecord{version: s.Version, shape: shape}
+	c.shapes[s.ID] = shapeRecord{version: s.Version, fingerprint: fingerprint, shape: shape}
+	if !ok || r.fingerprint != fingerprint || !sameShape(r.shape, shape) {
+		c.keepShapeLocked(s.ID)
+	}
 }
 
 // Keep forgets every server that is not among those given.
@@ -179,7 +198,12 @@ func (c *Catalog) Keep(servers []jackfield.Server) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	maps.DeleteFunc(c.shapes, func(id jackfield.ServerID, _ shapeRecord) bool { return !keep[id] })
+	for id := range c.shapes {
+		if !keep[id] {
+			delete(c.shapes, id)
+			c.keepShapeLocked(id)
+		}
+	}
 	for k, e := range c.entries {
 		if !keep[k.server] {
 			c.forgetLocked(e)

@@ -37,5 +37,11 @@
 // called; what a client gets is the server's own bytes with that one member
 // spliced.
 //
-// What must outlive the process is in record; everything here is in memory.
+// # What outlives the process
+//
+// Everything is served from memory. Behind it, what changed is handed to a Store,
+// all of it in one Save: however often something changes while one is under way,
+// the next one has it once, and a store that fails is tried again and hurts nobody.
+// Restore takes in what another process left: it is answered at once, as aged, and
+// only to the definition that it was listed with.
 package catalog

@@ -14,7 +14,7 @@ const (
 	untoldTTL    = 5 * time.Minute      // of a list whose server says nothing of its age
 	untoldAhead  = untoldTTL * 4 / 5    // from then on it is fetched ahead of time while in use
 	minVisit     = time.Second          // between visits that nobody waits for
-	minReconnect = 30 * time.Second     // between visits for new connections alone
+	minReconnect = 30 * time.Second     // between visits for new connections and streams alone
 	firstRetry   = time.Second          // after a visit that failed; doubles
 	lastRetry    = time.Minute          // and no more than this
 	slowVisit    = 5 * time.Second      // from then on a background visit does not keep the next one waiting
@@ -50,12 +50,13 @@ type entry struct {
 
 // record is what a store has to keep of a list.
 type record struct {
-	list    *listing // the last good one; nil: never listed
-	fetched time.Time
-	ttl     time.Duration
-	told    bool // the server gave the ttl
-	public  bool
-	cut     string
+	list        *listing // the last good one; nil: never listed
+	fingerprint string   // of the definition that it was listed with
+	fetched     time.Time
+	ttl         time.Duration
+	told        bool // the server gave the ttl
+	public      bool
+	cut         string
 }
 
 // state is a list and what is known about its age.
@@ -63,6 +64,7 @@ type state struct {
 	record
 	err       error     // why it could not be fetched the last time, though the server answered
 	aged      bool      // it is old before its time: something may have been missed
+	restored  bool      // another process fetched it
 	changed   uint64    // the invalidation since which it is known to be wrong; 0: it is not
 	changedAt time.Time // when that was
 	announced bool      // the Change of that invalidation was told
@@ -185,6 +187,7 @@ func (c *Catalog) forgetLocked(e *entry) {
 	if e.use != nil {
 		c.owned.Remove(e.use)
 	}
+	c.keepLocked(e.key)
 	c.gen.Add(1)
 }
 
@@ -297,7 +300,7 @@ func (c *Catalog) ageLocked(e *entry) {
 // Streaming says that from now on, until stop is called, a stream is open on
 // which the server tells owner of changes: lists stay fresh until it does.
 // Nothing told of what changed before, so lists that were there are fetched once
-// more.
+// more: at once, or when somebody asks if it was only just done.
 func (c *Catalog) Streaming(s jackfield.Server, owner jackfield.Scope) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -308,6 +311,8 @@ func (c *Catalog) Streaming(s jackfield.Server, owner jackfield.Scope) (stop fun
 		}
 		if time.Since(e.visited) >= minVisit {
 			c.ageLocked(e)
+		}
+		if time.Since(e.visited) >= minReconnect {
 			c.visitLocked(e, s, owner)
 		}
 		c.gen.Add(1)

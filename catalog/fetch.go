@@ -19,6 +19,8 @@ type fetch struct {
 	began   uint64    // Catalog.seq when the server was asked
 	started time.Time // when somebody first wanted it
 	done    chan struct{}
+
+	fingerprint string // of server
 }
 
 // visitLocked begins a visit for everything that is due in e, unless one is under
@@ -49,11 +51,12 @@ func (c *Catalog) visitLocked(e *entry, s jackfield.Server, owner jackfield.Scop
 func (c *Catalog) visit(f *fetch) {
 	began := time.Now()
 	got, err := c.ask(f)
+	f.fingerprint = c.fingerprint(f.server)
 	var lists [numKinds]*listing
 	if err == nil {
 		for k := range Kind(numKinds) {
 			if f.kinds.Has(k) && got.Lists[k].Err == nil {
-				lists[k] = prepare(k, got.Lists[k].Items, f.server.Endpoint.Transport != jackfield.TransportStdio && got.Shape.Modern(),
+				lists[k] = prepare(k, got.Lists[k].Items, checksHeaders(&f.server, got.Shape),
 					func(name, reason string) { c.dropped(f.server, k, name, reason) })
 			}
 		}
@@ -109,7 +112,7 @@ func (c *Catalog) storeLocked(f *fetch, got Fetched, lists [numKinds]*listing, e
 		return nil
 	}
 	if got.Shape.Version != "" {
-		c.learnLocked(f.server, got.Shape)
+		c.learnLocked(f.server, f.fingerprint, got.Shape)
 	}
 	told := map[*entry]Kinds{}
 	var failed error
@@ -121,7 +124,7 @@ func (c *Catalog) storeLocked(f *fetch, got Fetched, lists [numKinds]*listing, e
 			e.lists[k].err = failed
 		default:
 			home := c.homeLocked(f, k, got.Lists[k].Public)
-			if home.storeLocked(c, k, lists[k], &got.Lists[k], f.began) {
+			if home.storeLocked(c, k, lists[k], &got.Lists[k], f) {
 				told[home] |= SetOf(k)
 			}
 		}
@@ -158,6 +161,7 @@ func (c *Catalog) homeLocked(f *fetch, k Kind, public bool) *entry {
 			s.changed, s.changedAt, s.announced = was.changed, was.changedAt, was.announced
 		}
 		*was = state{}
+		c.keepLocked(other)
 		c.gen.Add(1)
 	}
 	return e
@@ -165,7 +169,7 @@ func (c *Catalog) homeLocked(f *fetch, k Kind, public bool) *entry {
 
 // storeLocked replaces the list of a kind and reports whether those who watch must
 // be told. mu is held.
-func (e *entry) storeLocked(c *Catalog, k Kind, list *listing, from *List, began uint64) (tell bool) {
+func (e *entry) storeLocked(c *Catalog, k Kind, list *listing, from *List, f *fetch) (tell bool) {
 	s := &e.lists[k]
 	first := s.list == nil
 	differs := first || s.list.sum != list.sum
@@ -177,12 +181,14 @@ func (e *entry) storeLocked(c *Catalog, k Kind, list *listing, from *List, began
 	}
 	tell = differs && (s.owed || !first && !s.announced)
 	next := state{record: record{
-		list: list, fetched: time.Now(), ttl: max(0, from.TTL), told: from.Told, public: from.Public, cut: from.Cut,
+		list: list, fingerprint: f.fingerprint,
+		fetched: time.Now(), ttl: max(0, from.TTL), told: from.Told, public: from.Public, cut: from.Cut,
 	}}
-	if s.changed > began { // it changed once more after the server was asked
+	if s.changed > f.began { // it changed once more after the server was asked
 		next.changed, next.changedAt, next.announced = s.changed, s.changedAt, s.announced
 	}
 	*s = next
+	c.keepLocked(e.key)
 	return tell
 }
 
@@ -260,8 +266,8 @@ func (c *Catalog) pending(v *View, owner jackfield.Scope, k Kind, asked time.Tim
 	return wait, until
 }
 
-// Warm lists the servers that were never listed, three at a time, and returns
-// when each was tried or ctx ends. Servers that are invalid, on demand, or reached
+// Warm lists the servers that this process has never listed, three at a time, and
+// returns when each was tried or ctx ends. Servers that are invalid, on demand, or reached
 // on a person's own credentials are left alone.
 func (c *Catalog) Warm(ctx context.Context, servers []jackfield.Server) {
 	next := make(chan jackfield.Server)
@@ -288,12 +294,12 @@ func (c *Catalog) Warm(ctx context.Context, servers []jackfield.Server) {
 	workers.Wait()
 }
 
-// warm begins a visit to a server that was never listed and waits for it, for a
+// warm begins a visit to a server that was not listed yet and waits for it, for a
 // while.
 func (c *Catalog) warm(ctx context.Context, s jackfield.Server) {
 	c.mu.Lock()
 	e := c.entryLocked(&s, jackfield.App(), Tools)
-	if now := time.Now(); e.need(Tools, now) >= changed {
+	if now := time.Now(); e.need(Tools, now) >= changed || e.lists[Tools].restored {
 		c.visitLocked(e, s, jackfield.App())
 	}
 	f := e.fetch

@@ -438,9 +438,25 @@ func TestWhatChangedBeforeTheStreamOpenedIsNotMissed(t *testing.T) {
 		w.list(v, Tools)
 		sleep(time.Minute)
 		w.set("a", func(s *script) { s.names[Tools] = []string{"new"} })
-		defer w.c.Streaming(w.def("a"), jackfield.App())()
+		stop := w.c.Streaming(w.def("a"), jackfield.App())
 		synctest.Wait()
 		w.list(v, Tools).want(t, "a__new")
+		stop()
+		if n := w.visits("a"); n != 2 {
+			t.Errorf("%d visits, want 2", n)
+		}
+		// Many streams that open one after the other cost no visit each.
+		for range 10 {
+			w.c.Streaming(w.def("a"), jackfield.App())()
+			sleep(2 * time.Second)
+		}
+		if n := w.visits("a"); n != 2 {
+			t.Errorf("%d visits, want 2", n)
+		}
+		w.list(v, Tools)
+		if n := w.visits("a"); n != 3 {
+			t.Errorf("%d visits after somebody asked, want 3", n)
+		}
 	})
 }
 
