@@ -76,7 +76,7 @@ func New(o Options) (*App, error) {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       keptAlive,
 		MaxHeaderBytes:    headerBytes,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics in a handler, mostly,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics, mostly
 	}
 	return a, nil
 }
