@@ -35,7 +35,7 @@ func (cs *classes) of(b *Broker, vs *views, p jackfield.Principal) *catalog.View
 	if cs.views == nil || len(cs.views) >= maxClasses {
 		cs.views = map[string]*catalog.View{}
 	}
-	v := b.o.Catalog.View(seen)
+	v := b.o.Catalog.View(seen).Private()
 	cs.views[string(set)] = v
 	return v
 }

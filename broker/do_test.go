@@ -109,6 +109,7 @@ func TestErrorsTeach(t *testing.T) {
 		h.do(c, "tools/list", "")
 		h.fails(c, "tools/call", `{"name":"github__create_isue"}`, jackfield.NotFound, `"github__create_issue"`, "did you mean")
 		h.fails(c, "tools/call", `{"name":"weather"}`, jackfield.NotFound, "tools/list lists what there is", "down: ", "connection refused")
+		h.fails(c, "tools/call", `{"name":"broken__x"}`, jackfield.NotFound, "broken: the variable TOKEN is not set")
 		h.fails(c, "prompts/get", `{"name":"x"}`, jackfield.NotFound, "no prompt named")
 		h.fails(c, "tools/call", `{"name":7}`, jackfield.Invalid, "needs the name")
 		h.fails(c, "tools/call", `{}`, jackfield.Invalid, "needs the name")

@@ -56,10 +56,22 @@ func (q *query) unknownName(k catalog.Kind, name string) error {
 	if near := q.v.Closest(q.owner, k, name); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	if missing := q.v.Unlisted(q.owner, k); len(missing) > 0 {
+	if missing := append(q.unusable(name), q.v.Unlisted(q.owner, k)...); len(missing) > 0 {
 		hint += fmt.Sprintf(" (not listed so far: %s)", strings.Join(missing[:min(len(missing), mostNamed)], ", "))
 	}
 	return jackfield.Errorf(jackfield.NotFound, "there is no %s named %s; %s", what, shown(name), hint)
+}
+
+// unusable is the server that a name seems to be of, with the reason, when its
+// definition cannot be used.
+func (q *query) unusable(name string) []string {
+	server, _, _ := strings.Cut(name, "__")
+	vs := q.b.current()
+	i, ok := vs.byName[server]
+	if !ok || vs.servers[i].Invalid == "" || !q.b.allowed(q.c.Principal, &vs.servers[i]) {
+		return nil
+	}
+	return []string{server + ": " + vs.servers[i].Invalid}
 }
 
 func (q *query) unknownURI(uri string) error {

@@ -77,6 +77,9 @@ func (b *Broker) view(c *Caller) (*catalog.View, error) {
 	v := vs.only[i].Load()
 	if v == nil {
 		v = b.o.Catalog.Only(vs.servers[i])
+		if b.o.Access != nil {
+			v.Private()
+		}
 		if !vs.only[i].CompareAndSwap(nil, v) {
 			v = vs.only[i].Load()
 		}

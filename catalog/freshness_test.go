@@ -369,6 +369,9 @@ func TestWhatAServerSaysOfAgeAndAudienceIsHonouredAndPassedOn(t *testing.T) {
 				if p.TTL != c.ttl || p.Scope != c.scope {
 					t.Errorf("ttlMs %d %s, want %d %s", p.TTL, p.Scope, c.ttl, c.scope)
 				}
+				if p := w.list(w.view("a", "b").Private(), Tools); p.Scope != "private" {
+					t.Errorf("%s, though not everybody sees the same", p.Scope)
+				}
 				sleep(10 * time.Second)
 				w.list(v, Tools).wantTook(t, 0)
 				if n := w.visits("a"); n != c.second {

@@ -19,6 +19,7 @@ type View struct {
 	servers []jackfield.Server // usable ones
 	only    bool               // one server, under its own names
 	own     bool               // what is seen depends on the owner
+	private bool               // others see something else, whatever servers say
 
 	shared tables // when it does not
 	mu     sync.Mutex
@@ -53,6 +54,13 @@ func (c *Catalog) View(servers []jackfield.Server) *View {
 func (c *Catalog) Only(s jackfield.Server) *View {
 	v := c.View([]jackfield.Server{s})
 	v.only = true
+	return v
+}
+
+// Private makes the view one that not everybody sees: whatever servers declare
+// public, the view of it is not. It must be called before the view is used.
+func (v *View) Private() *View {
+	v.private = true
 	return v
 }
 
@@ -302,7 +310,7 @@ func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	f := &freshness{gen: c.gen.Load(), public: len(v.servers) > 0, due: now.Add(untoldTTL), look: now.Add(maxKnown)}
+	f := &freshness{gen: c.gen.Load(), public: len(v.servers) > 0 && !v.private, due: now.Add(untoldTTL), look: now.Add(maxKnown)}
 	for i := range v.servers {
 		e := c.entryLocked(&v.servers[i], owner, k)
 		s := &e.lists[k]
