@@ -3,11 +3,13 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -62,29 +64,46 @@ func TestABodyAnnouncedTooLargeIsRefusedUnread(t *testing.T) {
 	}
 }
 
-func TestAConnectionServesRequestAfterRequest(t *testing.T) {
-	addr := listenOn(t, Options{Broker: &script{}, Timing: Timing{Body: 200 * time.Millisecond, Write: 200 * time.Millisecond}})
+// TestDeadlinesEndWithWhatTheyAreFor holds a request open for longer than its body
+// and one write may take, and sends another one behind it.
+func TestDeadlinesEndWithWhatTheyAreFor(t *testing.T) {
+	proceed := make(chan struct{})
+	addr := listenOn(t, Options{
+		Timing: Timing{Body: 200 * time.Millisecond, Write: 200 * time.Millisecond},
+		Broker: &script{do: func(ctx context.Context, _ broker.Caller, _ *exchange.Request, _ exchange.Peer) (exchange.Result, error) {
+			select {
+			case <-proceed:
+				return modernRes(`{}`), nil
+			case <-ctx.Done():
+				return exchange.Result{}, ctx.Err()
+			}
+		}},
+	})
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
 	body, _ := modernCall("1", "tools/call", `"name":"x"`, "")
-	one := rawHead + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
-	conn, resp := raw(t, addr, one)
-	_, _ = io.Copy(io.Discard, resp.Body)
 	for range 2 {
-		// Longer than both deadlines: the server must have taken them back. What
-		// waits here is a read that times out.
-		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		if _, err := conn.Read(make([]byte, 1)); err == nil {
-			t.Fatal("something came unasked")
-		}
-		_ = conn.SetReadDeadline(time.Time{})
-		if _, err := io.WriteString(conn, one); err != nil {
+		if _, err = fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s", rawHead, len(body), body); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatal(resp, err)
+		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if _, err = conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("something came too early: %v", err)
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = conn.SetReadDeadline(time.Time{})
+		proceed <- struct{}{}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || string(text) != `{"jsonrpc":"2.0","id":1,"result":{}}` {
+			t.Errorf("%s %s", resp.Status, text)
+		}
 	}
 }
 
