@@ -144,6 +144,32 @@ func TestAProbeThatDeclaredOtherCapabilitiesIsNotUsed(t *testing.T) {
 	})
 }
 
+func TestWhoJoinedAProbeOfOtherCapabilitiesDialsItsOwn(t *testing.T) {
+	board(t, func(bt *boardTest) {
+		bt.add("docs", sessionless).slow = 10 * time.Second
+		const roots, sampling = `{"roots":{}}`, `{"sampling":{}}`
+		ctx, cancel := context.WithTimeout(bt.Context(), 5*time.Second)
+		defer cancel()
+		go func() {
+			_, err := bt.b.Acquire(ctx, bt.want("docs", ann, "one", roots)) // and leaves
+			bt.wantError(err, jackfield.Unavailable)
+		}()
+		synctest.Wait()
+		l := bt.acquire(bt.want("docs", bob, "two", sampling))
+		if got := l.Conn().caps; got != sampling {
+			t.Errorf("the connection declared %q", got)
+		}
+		bt.wantDials(2)
+		l.Release()
+		l = bt.acquire(bt.want("docs", ann, "one", roots)) // comes back for it
+		if got := l.Conn().caps; got != roots {
+			t.Errorf("the connection declared %q", got)
+		}
+		bt.wantDials(2)
+		l.Release()
+	})
+}
+
 func TestEachCredentialHasAProbeOfItsOwn(t *testing.T) {
 	board(t, func(bt *boardTest) {
 		bt.add("docs", modern, oauth).slow = time.Second
@@ -433,9 +459,9 @@ func TestAnInvalidDefinitionIsNeverDialed(t *testing.T) {
 
 func TestLoadedGivesWhatTheCallerMayUseAndDialsNothing(t *testing.T) {
 	board(t, func(bt *boardTest) {
-		for _, name := range []string{"stateful", "modern", "mine", "cold", "gone", "edited", "died"} {
+		for _, name := range []string{"stateful", "modern", "mine", "cold", "gone", "edited", "died", "broken", "listed"} {
 			shape := modern
-			if name == "stateful" {
+			if name == "stateful" || name == "listed" {
 				shape = stateful
 			}
 			bt.add(name, shape)
@@ -444,8 +470,14 @@ func TestLoadedGivesWhatTheCallerMayUseAndDialsNothing(t *testing.T) {
 		open := bt.acquireAll(
 			bt.want("stateful", ann, "one", ""), bt.want("stateful", ann, "two", ""), bt.want("stateful", ann, "", ""),
 			bt.want("stateful", bob, "", ""), bt.want("modern", bob, "", ""), bt.want("mine", ann, "", ""), bt.want("mine", bob, "", ""),
-			bt.want("gone", ann, "", ""), bt.want("edited", ann, "", ""), bt.want("died", ann, "", ""))
+			bt.want("gone", ann, "", ""), bt.want("edited", ann, "", ""), bt.want("died", ann, "", ""), bt.want("broken", ann, "", ""))
+		listing, err := bt.b.Listing(bt.Context(), bt.servers["listed"].def, ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, listing)
 		bt.remove("gone")
+		bt.servers["broken"].def.Invalid = "url: ${MISSING} is not set"
 		bt.servers["edited"].def.Version = 2
 		open[9].Conn().die("the process ended")
 		dials := len(bt.dials)
@@ -462,13 +494,15 @@ func TestLoadedGivesWhatTheCallerMayUseAndDialsNothing(t *testing.T) {
 			{bob, "one", []*line{open[3].Conn(), open[4].Conn(), open[6].Conn()}},
 			{jackfield.App(), "", []*line{open[4].Conn()}},
 		} {
-			got := make(map[*line]bool)
-			for l := range bt.b.Loaded(test.owner, test.session) {
-				got[l.Conn()] = true
-				l.Release()
-			}
-			if len(got) != len(test.want) || slices.ContainsFunc(test.want, func(l *line) bool { return !got[l] }) {
-				t.Errorf("%v in session %q has %d connections, want %d, or others", test.owner, test.session, len(got), len(test.want))
+			for range 20 { // the pool keeps no order
+				got := make(map[*line]bool)
+				for l := range bt.b.Loaded(test.owner, test.session) {
+					got[l.Conn()] = true
+					l.Release()
+				}
+				if len(got) != len(test.want) || slices.ContainsFunc(test.want, func(l *line) bool { return !got[l] }) {
+					t.Fatalf("%v in session %q has %d connections, want %d, or others", test.owner, test.session, len(got), len(test.want))
+				}
 			}
 		}
 		for l := range bt.b.Loaded(ann, "one") {

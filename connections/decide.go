@@ -70,7 +70,7 @@ func (b *Board[C]) call(w *Want, list bool) call {
 	}
 	c.wide = wide(c.own, w.Owner)
 	c.versions = b.versions(&w.Server, c.wide)
-	if c.said == jackfield.SharingCall && !list {
+	if c.said == jackfield.SharingCall {
 		c.isolated = b.nextCall()
 	}
 	return c

@@ -149,7 +149,7 @@ func boardWith(t *testing.T, o Options[*line], f func(*boardTest)) {
 
 func (bt *boardTest) end() {
 	bt.Helper()
-	ctx, cancel := context.WithTimeout(bt.Context(), time.Hour)
+	ctx, cancel := context.WithTimeout(bt.Context(), time.Minute) // less than a drain takes
 	defer cancel()
 	if err := bt.b.Close(ctx); err != nil {
 		bt.Errorf("Close: %v; a lease was leaked", err)

@@ -581,6 +581,13 @@ func TestAPersonDisconnectsTheirOwnAndNotEverybodys(t *testing.T) {
 		bt.add("mine", modern, oauth)
 		bt.get(bt.user(), "shared").Release()
 		bt.get(bt.user(), "mine").Release()
+		for _, name := range []string{"shared", "mine"} {
+			if err := bt.user().Disconnect(bt.Context(), name); err != nil {
+				t.Errorf("Disconnect: %v", err)
+			}
+		}
+		bt.wantLoaded(bt.user(), "shared")
+		bt.get(bt.user(), "mine").Release()
 		if err := bt.user().DisconnectAll(bt.Context()); err != nil {
 			t.Errorf("DisconnectAll: %v", err)
 		}

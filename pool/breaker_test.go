@@ -18,6 +18,19 @@ func (pt *poolTest) refuse(keys ...string) {
 	}
 }
 
+// wantAll wants all of them to be dialed at once, and to succeed.
+func (pt *poolTest) wantAll(asks ...*ask) {
+	pt.Helper()
+	if n := pt.inFlight(); n != len(asks) {
+		pt.Errorf("%d dials are in flight, want %d", n, len(asks))
+	}
+	for _, a := range asks {
+		d := pt.wantDial(a.key)
+		d.finish(nil)
+		a.wantLease(d).Release()
+	}
+}
+
 func TestThreeUnreachedFromTwoKeysKeepEverybodyFromDialing(t *testing.T) {
 	pooled(t, classified, func(pt *poolTest) {
 		pt.refuse("docs/ann", "docs/bob")
@@ -56,8 +69,8 @@ func TestOneKeyAmongOthersDoesNotOpenTheBreaker(t *testing.T) {
 		l, _ := pt.open("docs/bob", 1)
 		defer l.Release()
 		for range 5 {
-			pt.fail("docs/ann", 1, errRefused)
 			time.Sleep(30 * time.Second)
+			pt.fail("docs/ann", 1, errRefused)
 		}
 		l2, _ := pt.open("docs/carl", 1)
 		l2.Release()
@@ -89,9 +102,11 @@ func TestSignInsAndSlowCallsDoNotOpenTheBreaker(t *testing.T) {
 }
 
 func TestFailuresOfAURLThatDependsOnTheUserAreThatUsersAlone(t *testing.T) {
-	o := Options[*conn]{Classify: classify, PerKeyOnly: func(k Key) bool { return k.Server == "docs" }}
+	o := Options[*conn]{Classify: classify, PerKeyOnly: func(k Key) bool { return k.Scope.ID < "a" }}
 	pooled(t, o, func(pt *poolTest) {
 		pt.refuse("docs/1", "docs/2", "docs/3", "docs/4", "docs/5")
+		l6, _ := pt.open("docs/6", 1)
+		defer l6.Release()
 		l, _ := pt.open("docs/ann", 1)
 		l.Release()
 	})
@@ -138,11 +153,7 @@ func TestWhenTheBreakerIsDueOneCallerTriesForAll(t *testing.T) {
 		b.wantWaiting()
 		probe.finish(nil)
 		a.wantLease(probe).Release()
-		for _, who := range []*ask{b, c} {
-			d := pt.wantDial(who.key)
-			d.finish(nil)
-			who.wantLease(d).Release()
-		}
+		pt.wantAll(b, c)
 	})
 }
 
@@ -167,12 +178,10 @@ func TestATryThatNeedsASignInShowsThatTheServerIsThere(t *testing.T) {
 	pooled(t, classified, func(pt *poolTest) {
 		pt.refuse("docs/1", "docs/2", "docs/3")
 		time.Sleep(4 * time.Second)
-		a, b := pt.acquire("docs/ann", 1), pt.acquire("docs/bob", 1)
+		a, b, c := pt.acquire("docs/ann", 1), pt.acquire("docs/bob", 1), pt.acquire("docs/carl", 1)
 		pt.wantDial("docs/ann").finish(errSignIn)
 		a.wantError("a sign-in is needed")
-		d := pt.wantDial("docs/bob")
-		d.finish(nil)
-		b.wantLease(d).Release()
+		pt.wantAll(b, c)
 	})
 }
 
@@ -218,6 +227,28 @@ func TestWhatClosesTheBreaker(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestResetOfTheServerFreesThoseWhoWaitForATry(t *testing.T) {
+	pooled(t, classified, func(pt *poolTest) {
+		pt.refuse("docs/1", "docs/2", "docs/3")
+		time.Sleep(4 * time.Second)
+		try, a, b := pt.acquire("docs/1", 1), pt.acquire("docs/ann", 1), pt.acquire("docs/bob", 1)
+		d := pt.wantDial("docs/1")
+		pt.wantNoDial()
+		pt.p.Reset(is("docs"))
+		dials := pt.takeDials()
+		if len(dials) != 2 {
+			t.Fatalf("%d dials", len(dials))
+		}
+		d.finish(errRefused)
+		try.wantError("connection refused")
+		for _, d := range dials {
+			d.finish(nil)
+		}
+		a.wantLease(dials[0]).Release()
+		b.wantLease(dials[1]).Release()
+	})
 }
 
 func TestResetOfOneKeyLetsOneCallerTry(t *testing.T) {

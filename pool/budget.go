@@ -29,25 +29,38 @@ func (s *slot[C]) in(b *budget) bool {
 	return found
 }
 
-// roomLocked reports whether every budget has a place for s. Where one has not, the
-// least recently used idle connection in it is closed, unless one is closing already
-// whose place nobody else was promised; blocked says when there is none. mu is held.
+// roomLocked reports whether every budget has a place for s. Where one has not, it
+// takes one that is being given back, or sees to it that one is: the least recently
+// used idle connection is closed. blocked names a budget in which none is idle; then
+// nothing is closed for the others. mu is held.
 func (p *Pool[C]) roomLocked(s *slot[C]) (ok bool, blocked string) {
 	ok = true
 	s.budgets(func(b *budget) {
-		if !b.full() || blocked != "" {
+		if b.full() {
+			ok = false
+			if !b.promising() && p.idlestLocked(b) == nil {
+				blocked = b.name
+			}
+		}
+	})
+	if ok || blocked != "" {
+		return ok, blocked
+	}
+	s.budgets(func(b *budget) {
+		if !b.full() {
 			return
 		}
-		ok = false
-		if b.closing <= b.wanted && !p.evictLocked(b) {
-			blocked = b.name
-			return
+		if !b.promising() {
+			p.retireLocked(p.idlestLocked(b), "its place was needed", nil)
 		}
 		b.wanted++
 		p.promised = append(p.promised, b)
 	})
-	return ok, blocked
+	return false, ""
 }
+
+// promising reports whether a connection is closing whose place nobody was promised.
+func (b *budget) promising() bool { return b.closing > b.wanted }
 
 // unpromiseLocked ends what roomLocked promised. mu is held.
 func (p *Pool[C]) unpromiseLocked() {
@@ -57,20 +70,19 @@ func (p *Pool[C]) unpromiseLocked() {
 	p.promised = p.promised[:0]
 }
 
-// evictLocked closes the least recently used idle connection that counts in b. mu is
-// held.
-func (p *Pool[C]) evictLocked(b *budget) bool {
+// idlestLocked is the least recently used idle connection that counts in b; nil when
+// there is none. mu is held.
+func (p *Pool[C]) idlestLocked(b *budget) *slot[C] {
 	if b.dry == p.pass {
-		return false // nor is there one for the next in the queue
+		return nil // nor was there one for the dial before in the queue
 	}
 	for s := p.idle.first; s != nil; s = s.next {
 		if s.in(b) {
-			p.retireLocked(s, "its place was needed", nil)
-			return true
+			return s
 		}
 	}
 	b.dry = p.pass
-	return false
+	return nil
 }
 
 // list is a list of slots, oldest first. A slot is in one list at a time.

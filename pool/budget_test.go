@@ -9,6 +9,8 @@ import (
 
 func TestOverBudgetTheLeastRecentlyUsedIdleConnectionGoes(t *testing.T) {
 	pooled(t, Options[*conn]{Limits: Limits{OpenOwner: 3}}, func(pt *poolTest) {
+		l, oldest := pt.open("z/zoe", 1)
+		l.Release()
 		la, a := pt.open("a/ann", 1)
 		lb, b := pt.open("b/ann", 1)
 		lc, c := pt.open("c/ann", 1)
@@ -16,8 +18,9 @@ func TestOverBudgetTheLeastRecentlyUsedIdleConnectionGoes(t *testing.T) {
 		lc.Release()
 		la.Release()
 		pt.acquire("b/ann", 1).wantLease(b).Release() // now c is the oldest
-		l, _ := pt.open("d/ann", 1)
+		l, _ = pt.open("d/ann", 1)
 		c.wantClosed()
+		oldest.wantOpen() // it is not ann's
 		a.wantOpen()
 		b.wantOpen()
 		l.Release()
@@ -47,7 +50,9 @@ func TestWithoutAnIdleOneTheCallerIsToldWhoseBudgetIsUsedUp(t *testing.T) {
 				l, d := pt.open(test.first, 1)
 				a := pt.acquire(test.ask, 1)
 				pt.wantNoDial()
-				time.Sleep(2*time.Second - time.Millisecond)
+				time.Sleep(time.Second)
+				pt.acquire("b/nobody", 1).leave() // the queue is looked at
+				time.Sleep(time.Second - time.Millisecond)
 				a.wantWaiting()
 				time.Sleep(time.Millisecond)
 				pt.wantCode(a.wantError(test.says, "close some, or raise the limit"), jackfield.Exhausted)
@@ -145,6 +150,44 @@ func TestOnlyAsManyAreClosedAsPlacesAreNeeded(t *testing.T) {
 			d.finish(nil)
 			who.wantLease(d).Release()
 		}
+	})
+}
+
+func TestNoMoreAreClosedWhenTheQueueIsLookedAtAgain(t *testing.T) {
+	pooled(t, Options[*conn]{Limits: Limits{OpenServer: 2}}, func(pt *poolTest) {
+		var open []*dial
+		for _, k := range []string{"a/1", "a/2"} {
+			l, d := pt.open(k, 1)
+			d.conn.hang = true
+			l.Release()
+			open = append(open, d)
+		}
+		a := pt.acquire("a/ann", 1)
+		for _, k := range []string{"b/bob", "c/bob"} {
+			l, _ := pt.open(k, 1)
+			l.Release()
+		}
+		open[1].wantOpen()
+		time.Sleep(10 * time.Second)
+		open[0].wantClosed()
+		d := pt.wantDial("a/ann")
+		d.finish(nil)
+		a.wantLease(d).Release()
+	})
+}
+
+func TestNothingIsClosedForADialThatHasNoRoomElsewhere(t *testing.T) {
+	o := Options[*conn]{Limits: Limits{OpenProcess: 3, OpenServer: 2, OpenOwner: 1, Patience: -1}}
+	pooled(t, o, func(pt *poolTest) {
+		busy, _ := pt.open("a/ann", 1)
+		l1, idle1 := pt.open("a/bob", 1)
+		l2, idle2 := pt.open("b/carl", 1)
+		l1.Release()
+		l2.Release()
+		pt.acquire("a/ann/session:1", 1).wantError("user:ann")
+		idle1.wantOpen()
+		idle2.wantOpen()
+		busy.Release()
 	})
 }
 

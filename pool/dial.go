@@ -98,10 +98,7 @@ func (p *Pool[C]) nextLocked(srv *server[C]) *slot[C] {
 // held.
 func (p *Pool[C]) blockLocked(s *slot[C], blocked string) {
 	s.blocked = blocked
-	switch {
-	case blocked == "":
-		p.unwakeLocked(s)
-	case s.timer == nil:
+	if blocked != "" && s.timer == nil {
 		p.wakeLocked(s, max(p.limits.Patience, 0))
 	}
 }
@@ -109,7 +106,6 @@ func (p *Pool[C]) blockLocked(s *slot[C], blocked string) {
 // startLocked starts the dial of s. mu is held.
 func (p *Pool[C]) startLocked(s *slot[C]) {
 	p.unqueueLocked(s)
-	p.unwakeLocked(s)
 	s.budgets(func(b *budget) { b.open++ })
 	if b := &s.server.breaker; b.open() && !s.traits.perKey {
 		b.probe = s

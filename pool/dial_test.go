@@ -115,6 +115,24 @@ func TestADialThatEndsInTimeMakesRoomForItsOwnersNext(t *testing.T) {
 	})
 }
 
+// A timer that is stopped too late runs nevertheless.
+func TestAnEndedDialCountsForItsOwnerNoMoreThanOnce(t *testing.T) {
+	pooled(t, Options[*conn]{Limits: Limits{DialsOwner: 1}}, func(pt *poolTest) {
+		l, _ := pt.open("docs/ann", 1)
+		pt.p.mu.Lock()
+		s := pt.p.slots[key("docs/ann")]
+		pt.p.live++
+		pt.p.mu.Unlock()
+		pt.p.aged(s)
+		asks := pt.acquireAll([]string{"mail/ann", "todo/ann"})
+		if n := pt.inFlight(); n != 1 {
+			t.Errorf("%d dials are in flight", n)
+		}
+		pt.finishAll(asks)
+		l.Release()
+	})
+}
+
 func TestServersTakeTurns(t *testing.T) {
 	pooled(t, Options[*conn]{Limits: Limits{DialsProcess: 1, OpenOwner: 100}}, func(pt *poolTest) {
 		var asks []*ask

@@ -178,7 +178,7 @@ func (p *Pool[C]) tripLocked(s *slot[C], err error, f Failure, wasProbe bool) {
 	}
 	b.failures++
 	b.several = b.several || b.first != s.key
-	b.err, b.stage, b.definition = err, f.Stage, s.version.Definition
+	b.err, b.stage = err, f.Stage
 	if b.failures < tripAfter || !b.several && !p.onlyKeyLocked(s) {
 		return
 	}

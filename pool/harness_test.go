@@ -103,7 +103,7 @@ func pooled(t *testing.T, o Options[*conn], f func(*poolTest)) {
 func (pt *poolTest) end() {
 	pt.Helper()
 	synctest.Wait()
-	ctx, cancel := context.WithTimeout(pt.Context(), time.Hour)
+	ctx, cancel := context.WithTimeout(pt.Context(), time.Minute) // less than a drain takes
 	defer cancel()
 	if err := pt.p.Close(ctx); err != nil {
 		pt.Errorf("Close: %v; a lease was leaked", err)
