@@ -252,22 +252,30 @@ func (w waiting) Ask(ctx context.Context, _ []exchange.Question) ([]exchange.Ans
 	return nil, ctx.Err()
 }
 
-func TestAQuestionThatTheServerWithdrawsEnds(t *testing.T) {
-	d := patch(t, upstreamtest.New(t, everyKind["legacy, streams"]))
-	d.listening(t)
-	asked, ended := make(chan struct{}, 1), make(chan error, 1)
-	end := d.slowCall(t, waiting{asked: asked, ended: ended})
-	defer end()
-	d.s.AskAtLarge("elicitation/create", `{}`)
-	<-asked
-	d.s.AskAtLarge("elicitation/create", `{}`) // the same id again: not asked twice
-	d.s.Emit("notifications/cancelled", `{"requestId":"at-large"}`)
-	if err := <-ended; !errors.Is(err, errWithdrawn) {
-		t.Errorf("ended with %v", err)
-	}
-	if d.s.Count("answer") != 0 {
-		t.Error("a withdrawn question was answered")
-	}
+func TestAQuestionThatTheServerWithdrawsEndsUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy, InProcess: true}), withCaps)
+		d.listening(t)
+		asked, ended := make(chan struct{}, 2), make(chan error, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _, _ = d.Do(ctx, tool(t, d.Conn, "slow", `{}`), waiting{asked: asked, ended: ended}) }()
+		synctest.Wait()
+		d.s.AskAtLarge("elicitation/create", `{}`)
+		d.s.AskAtLarge("elicitation/create", `{}`) // the same id
+		synctest.Wait()
+		if len(asked) != 1 {
+			t.Errorf("asked %d times", len(asked))
+		}
+		d.s.Emit("notifications/cancelled", `{"requestId":"at-large"}`)
+		if err := <-ended; !errors.Is(err, errWithdrawn) {
+			t.Errorf("ended with %v", err)
+		}
+		synctest.Wait()
+		if d.s.Count("answer") != 0 {
+			t.Error("a withdrawn question was answered")
+		}
+	})
 }
 
 func TestAModernServerThatAsksAnywayIsNotHeard(t *testing.T) {
@@ -283,7 +291,7 @@ func TestAModernServerThatAsksAnywayIsNotHeard(t *testing.T) {
 
 func TestOnlySoManyQuestionsAreOpen(t *testing.T) {
 	c := &Conn{}
-	c.life, c.end = context.WithCancelCause(t.Context())
+	c.live(t.Context())
 	defer c.end(nil)
 	asked, ended := make(chan struct{}, 2*maxQuestions), make(chan error, 2*maxQuestions)
 	c.opts.Home = func() exchange.Peer { return waiting{asked, ended} }

@@ -145,6 +145,8 @@ func TestACallThatFailsSaysWhyAndWhetherItWasSent(t *testing.T) {
 		}{
 			"breaks off":   {"drop", `{}`, jackfield.Unavailable, false, "broke the connection off before it answered"},
 			"401":          {"status", `{"code":401}`, jackfield.AuthRequired, true, "HTTP 401"},
+			"401, in JSON": {"status", `{"code":401,"text":"{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-32602,\"message\":\"sign in\"}}"}`, jackfield.AuthRequired, true, "HTTP 401"},
+			"429, in JSON": {"status", `{"code":429,"text":"{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-32602,\"message\":\"slowly\"}}"}`, jackfield.Exhausted, true, "slowly"},
 			"403":          {"status", `{"code":403}`, jackfield.Forbidden, true, "HTTP 403"},
 			"429":          {"status", `{"code":429,"after":"3"}`, jackfield.Exhausted, true, "tried again in 3s"},
 			"500":          {"status", `{"code":500}`, jackfield.Unavailable, false, "HTTP 500"},
@@ -174,11 +176,38 @@ func TestACallThatFailsSaysWhyAndWhetherItWasSent(t *testing.T) {
 	}
 }
 
+func TestAModernServerThatIsNoneAnyMoreEndsTheConnection(t *testing.T) {
+	for _, status := range []int{400, 404, 405} {
+		d := patch(t, upstreamtest.New(t, upstreamtest.Script{}))
+		_, err := d.Do(t.Context(), tool(t, d.Conn, "status", fmt.Sprintf(`{"code":%d,"text":"what is this?"}`, status)), nil)
+		if jackfield.CodeOf(err) != jackfield.Unavailable || d.Err() == nil {
+			t.Errorf("%d: got %v, Err: %v", status, err, d.Err())
+		}
+	}
+}
+
+func TestOnlyWhatChangesNothingMayBeRepeatedByTheTransport(t *testing.T) {
+	repeats := map[string]bool{}
+	d := patch(t, upstreamtest.New(t, upstreamtest.Script{}), func(o *Options) {
+		o.Client = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			_, repeats[r.Header.Get("Mcp-Method")] = r.Header["Idempotency-Key"]
+			return http.DefaultTransport.RoundTrip(r)
+		})}
+	})
+	d.call(t, "echo", `{}`)
+	if _, err := d.List(t.Context(), "tools/list"); err != nil {
+		t.Error(err)
+	}
+	if repeats["tools/call"] || !repeats["tools/list"] || !repeats["server/discover"] {
+		t.Errorf("got %v", repeats)
+	}
+}
+
 func TestARefusalWithoutAnIDIsTheAnswer(t *testing.T) {
 	for _, status := range []int{200, 400} {
 		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy}))
 		res, err := d.Do(t.Context(), tool(t, d.Conn, "status",
-			fmt.Sprintf(`{"code":%d,"text":"{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"no\"}}"}`, status)), nil)
+			fmt.Sprintf(`{"code":%d,"text":"{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"no session in a bottle\"}}"}`, status)), nil)
 		if err != nil || res.Err == nil || res.Err.Code != wire.CodeInvalidRequest {
 			t.Errorf("%d: got %+v, %v", status, res.Err, err)
 		}
@@ -484,5 +513,20 @@ func TestANotificationOfTheClientReachesTheServer(t *testing.T) {
 			return
 		}
 		d.s.Wait(t, "notifications/roots/list_changed", 1)
+	})
+}
+
+func TestRetryAfterIsReadWithinReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for value, want := range map[string]time.Duration{
+			"": 0, "0": 0, "7": 7 * time.Second, "-7": 0, "7.5": 0, "soon": 0, "99999999999999999999": 0, "2000000000": 24 * time.Hour,
+			time.Now().Add(time.Minute).UTC().Format(http.TimeFormat):    time.Minute,
+			time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat):   0,
+			time.Now().Add(48 * time.Hour).UTC().Format(http.TimeFormat): 24 * time.Hour,
+		} {
+			if got := retryAfter(http.Header{"Retry-After": {value}}); got != want {
+				t.Errorf("%q: %v, want %v", value, got, want)
+			}
+		}
 	})
 }
