@@ -58,7 +58,7 @@ var rooms = map[string]room{
 	"internal/policy":            {doors: words},
 	"internal/authn":             {doors: words, outside: true},
 	"internal/egress":            {doors: words},
-	"internal/store":             {doors: words, outside: true},
+	"internal/store":             {doors: append([]string{"catalog"}, words...), outside: true},
 	"internal/seal":              {doors: words},
 	"internal/cluster":           {doors: words, outside: true},
 	"internal/api":               {doors: append([]string{"pool", "catalog", "broker"}, words...)},

@@ -53,8 +53,9 @@ const (
 	headerBytes   = 64 << 10
 )
 
-// New wires a gateway. It opens no socket, dials nobody and starts nothing; the one
-// thing that it writes is the key file in the data directory, when there is none.
+// New wires a gateway. It opens no socket, dials nobody and starts nothing. It takes
+// the data directory, with the key and the catalog in it, for itself: Stop gives it
+// back, also when Start was never called.
 func New(o Options) (*App, error) {
 	if o.Config == nil {
 		return nil, jackfield.Errorf(jackfield.Invalid, "app.Options.Config is missing")
@@ -185,8 +186,8 @@ func (a *App) Stop(ctx context.Context) error {
 	step("what clients listen for", a.parts.broker.Close(ctx))
 	step("listing of servers", a.parts.catalog.Close(ctx))
 	step("connections to servers", a.parts.board.Close(ctx))
-	a.parts.close()
 	a.background.Wait()
+	step("the data directory", a.parts.close())
 	return errors.Join(errs...)
 }
 

@@ -45,5 +45,6 @@ func (p *parts) catalogHooks() catalog.Hooks {
 			p.log.Warn("not offered", serverAttr(s.Name),
 				slog.String("kind", kind.String()), slog.String("name", name), slog.String("reason", reason))
 		},
+		Saved: func(_ time.Duration, err error) { p.saves.ended(p.log, err) },
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"math"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackfield-dev/jackfield/internal/authn"
 	"github.com/jackfield-dev/jackfield/internal/egress"
 	"github.com/jackfield-dev/jackfield/internal/registry"
+	"github.com/jackfield-dev/jackfield/internal/store"
 	"github.com/jackfield-dev/jackfield/pool"
 	"github.com/jackfield-dev/jackfield/wire"
 )
@@ -28,6 +30,8 @@ type parts struct {
 	registry registry.Registry
 	warnings atomic.Pointer[map[jackfield.ServerID][]string]
 	egress   egress.Clients
+	store    *store.Store // nil: nothing outlives the process
+	saves    saves
 	catalog  *catalog.Catalog
 	board    *connections.Board[broker.Conn]
 	broker   *broker.Broker
@@ -41,7 +45,15 @@ func newParts(o Options, key []byte) (*parts, error) {
 	}
 	p.warn(o.Problems)
 	limits := o.Config.Limits
-	p.catalog = catalog.New(catalog.Options{Fetch: p.fetch, Hooks: p.catalogHooks()})
+	if err := p.openStore(context.Background()); err != nil {
+		return nil, err
+	}
+	known := catalog.Options{Fetch: p.fetch, Hooks: p.catalogHooks(), Fingerprint: fingerprints(key)}
+	if p.store != nil {
+		known.Store = p.store
+	}
+	p.catalog = catalog.New(known)
+	p.restore(context.Background())
 	p.board = connections.New(connections.Options[broker.Conn]{
 		Lookup:   p.lookup,
 		All:      func(jackfield.Scope) []jackfield.Server { return p.servers() },
@@ -99,6 +111,7 @@ func (p *parts) handler() http.Handler {
 		Shape:        p.catalog.Shape,
 		Sharing:      p.sharing,
 		Listings:     p.listings,
+		Degraded:     p.saves.degraded,
 		Version:      p.version,
 		Log:          p.log,
 	}
@@ -106,7 +119,14 @@ func (p *parts) handler() http.Handler {
 	return gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
 }
 
-func (p *parts) close() { p.egress.CloseIdle() }
+// close gives back what is left when everything has ended.
+func (p *parts) close() error {
+	p.egress.CloseIdle()
+	if p.store == nil {
+		return nil
+	}
+	return p.store.Close()
+}
 
 func (p *parts) servers() []jackfield.Server { return p.registry.Snapshot().Servers() }
 
@@ -140,7 +160,10 @@ func (p *parts) listings(s jackfield.Server) []api.Listing {
 	first := status.Listings[0]
 	out := make([]api.Listing, 0, len(first.Lists))
 	for k, l := range first.Lists {
-		one := api.Listing{Kind: catalog.Kind(k).String(), Count: l.Count, Fetched: l.Fetched, Truncated: l.Cut}
+		one := api.Listing{
+			Kind: catalog.Kind(k).String(), Count: l.Count, Fetched: l.Fetched, Fresh: l.Fresh, Truncated: l.Cut,
+			Failing: first.Since, Next: first.Retry,
+		}
 		switch {
 		case l.Err != nil:
 			one.Error = l.Err.Error()

@@ -28,6 +28,7 @@ type Handler struct {
 	Sharing     func(jackfield.Server) (jackfield.Sharing, string) // who shares its connections, and why
 	Listings    func(jackfield.Server) []Listing                   // what the catalog holds of it
 	Health      func() error                                       // nil: well; the error says what is wrong
+	Degraded    func() error                                       // nil: in full; the error says what it does without
 	Version     string                                             // of the gateway
 	Log         *slog.Logger
 }
@@ -98,13 +99,18 @@ func checkQuery(r *http.Request, params []string) error {
 
 // Health is the answer of /healthz.
 type Health struct {
-	Status  string `json:"status"`           // "ok" or "failing"
-	Reason  string `json:"reason,omitempty"` // why it is failing
+	Status  string `json:"status"`           // "ok", "degraded" (it serves, but for the reason) or "failing"
+	Reason  string `json:"reason,omitempty"` // why it is not ok
 	Version string `json:"version"`
 }
 
 func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
 	health, code := Health{Status: "ok", Version: h.Version}, http.StatusOK
+	if h.Degraded != nil {
+		if err := h.Degraded(); err != nil {
+			health.Status, health.Reason = "degraded", err.Error()
+		}
+	}
 	if h.Health != nil {
 		if err := h.Health(); err != nil {
 			health.Status, health.Reason, code = "failing", err.Error(), http.StatusServiceUnavailable

@@ -28,21 +28,33 @@ type Listing struct {
 	Kind      string    // tools, prompts, resources or templates
 	Count     int       // in the last good listing
 	Fetched   time.Time // when that was; zero: never
+	Fresh     bool      // it is not due to be listed anew
 	Error     string    // why the newest attempt failed; empty when it did not
+	Failing   time.Time // the first of the attempts in a row that failed; zero: the newest did not
+	Next      time.Time // no attempt before this; zero: with the next question
 	Truncated string    // why the listing is not complete; empty when it is
 }
 
 // ListingStatus is a Listing as the API tells it.
 type ListingStatus struct {
-	Count      int        `json:"count"`
-	FetchedAt  *time.Time `json:"fetchedAt,omitempty"`
-	AgeSeconds *int64     `json:"ageSeconds,omitempty"`
-	Error      string     `json:"error,omitempty"`
-	Truncated  string     `json:"truncated,omitempty"`
+	Count        int        `json:"count"`
+	FetchedAt    *time.Time `json:"fetchedAt,omitempty"`    // absent: never
+	AgeSeconds   *int64     `json:"ageSeconds,omitempty"`   // absent: never
+	Fresh        bool       `json:"fresh,omitempty"`        // false: the next question has it listed anew
+	Error        string     `json:"error,omitempty"`        // why it is old: the newest attempt failed
+	FailingSince *time.Time `json:"failingSince,omitempty"` // with error
+	NextAttempt  *time.Time `json:"nextAttempt,omitempty"`  // with error: not before this
+	Truncated    string     `json:"truncated,omitempty"`
 }
 
 func (l Listing) status(now time.Time) ListingStatus {
-	s := ListingStatus{Count: l.Count, FetchedAt: moment(l.Fetched), Error: l.Error, Truncated: l.Truncated}
+	s := ListingStatus{Count: l.Count, FetchedAt: moment(l.Fetched), Fresh: l.Fresh, Error: l.Error, Truncated: l.Truncated}
+	if l.Error != "" {
+		s.FailingSince = moment(l.Failing)
+		if l.Next.After(now) {
+			s.NextAttempt = moment(l.Next)
+		}
+	}
 	if s.FetchedAt != nil {
 		age := max(0, int64(now.Sub(l.Fetched)/time.Second))
 		s.AgeSeconds = &age

@@ -1,0 +1,284 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/wire"
+)
+
+// maxItems is how many bytes of items one list may have. Longer ones are not kept.
+const maxItems = 64 << 20
+
+// Save keeps listings and shapes, all of them or none.
+func (s *Store) Save(ctx context.Context, k catalog.Kept) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for i := range k.Listings {
+		if err = saveListing(ctx, tx, &k.Listings[i]); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+	}
+	for i := range k.Shapes {
+		if err = saveShape(ctx, tx, &k.Shapes[i]); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+	}
+	if len(k.Listings) > 0 {
+		_, err = tx.ExecContext(ctx, "DELETE FROM bodies WHERE NOT EXISTS (SELECT 1 FROM lists WHERE lists.sum = bodies.sum)")
+		if err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+	}
+	return tx.Commit()
+}
+
+func saveListing(ctx context.Context, tx *sql.Tx, l *catalog.KeptListing) error {
+	scope := l.Scope.String()
+	if _, err := tx.ExecContext(ctx, "DELETE FROM lists WHERE server = ? AND scope = ?", string(l.Server), scope); err != nil {
+		return err
+	}
+	for i := range l.Lists {
+		list := &l.Lists[i]
+		items := encodeItems(list.Items)
+		if len(items) > maxItems {
+			continue // it is fetched anew
+		}
+		sum := sha256.Sum256(items)
+		if _, err := tx.ExecContext(ctx, "INSERT INTO bodies (sum, items) VALUES (?, ?) ON CONFLICT (sum) DO NOTHING", sum[:], items); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO lists (server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(l.Server), scope, list.Kind.String(), list.Fingerprint, list.Fetched.UnixMilli(), list.TTL.Milliseconds(),
+			number(list.Told), number(list.Public), list.Cut, sum[:])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func saveShape(ctx context.Context, tx *sql.Tx, k *catalog.KeptShape) error {
+	if k.Shape.Version == "" {
+		_, err := tx.ExecContext(ctx, "DELETE FROM shapes WHERE server = ?", string(k.Server))
+		return err
+	}
+	text, err := encodeShape(k.Shape)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO shapes (server, fingerprint, shape) VALUES (?, ?, ?)
+		ON CONFLICT (server) DO UPDATE SET fingerprint = excluded.fingerprint, shape = excluded.shape`,
+		string(k.Server), k.Fingerprint, text)
+	return err
+}
+
+// number is a truth value as every database writes it.
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Load gives everything that was kept. What cannot be read is left out; bad says
+// what and why, and is nil when there is nothing to say.
+func (s *Store) Load(ctx context.Context) (kept catalog.Kept, bad, err error) {
+	bodies, err := s.bodies(ctx)
+	if err != nil {
+		return catalog.Kept{}, nil, err
+	}
+	var bads []error
+	rows, err := s.db.QueryContext(ctx, `SELECT server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum
+		FROM lists ORDER BY server, scope`)
+	if err != nil {
+		return catalog.Kept{}, nil, err
+	}
+	for rows.Next() {
+		row := listRow{}
+		if err := row.scan(rows); err != nil {
+			return catalog.Kept{}, nil, errors.Join(err, rows.Close())
+		}
+		scope, list, err := row.decode(bodies)
+		if err != nil {
+			bads = append(bads, fmt.Errorf("%s of %s for %s: %w", row.kind, row.server, row.scope, err))
+			continue
+		}
+		n := len(kept.Listings)
+		if n == 0 || kept.Listings[n-1].Server != jackfield.ServerID(row.server) || kept.Listings[n-1].Scope != scope {
+			kept.Listings = append(kept.Listings, catalog.KeptListing{Server: jackfield.ServerID(row.server), Scope: scope})
+			n++
+		}
+		l := &kept.Listings[n-1]
+		l.Lists = append(l.Lists, list)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return catalog.Kept{}, nil, err
+	}
+	kept.Shapes, err = s.shapes(ctx, &bads)
+	return kept, errors.Join(bads...), err
+}
+
+// sum is what a body is known by.
+type sum = [sha256.Size]byte
+
+// bodies reads the items of all lists, and splits each once.
+func (s *Store) bodies(ctx context.Context) (map[sum][]wire.Raw, error) {
+	all := map[sum][]wire.Raw{}
+	rows, err := s.db.QueryContext(ctx, "SELECT sum, items FROM bodies")
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var name, items []byte
+		if err := rows.Scan(&name, &items); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		real := sha256.Sum256(items)
+		if split, err := decodeItems(items); err == nil && bytes.Equal(real[:], name) {
+			all[real] = split
+		}
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// listRow is a row of lists.
+type listRow struct {
+	server, scope, kind, fingerprint, cut string
+	fetched, ttl                          int64
+	told, public                          bool
+	sum                                   []byte
+}
+
+func (r *listRow) scan(rows *sql.Rows) error {
+	return rows.Scan(&r.server, &r.scope, &r.kind, &r.fingerprint, &r.fetched, &r.ttl, &r.told, &r.public, &r.cut, &r.sum)
+}
+
+func (r *listRow) decode(bodies map[sum][]wire.Raw) (jackfield.Scope, catalog.KeptList, error) {
+	scope, err := decodeScope(r.scope)
+	if err != nil {
+		return scope, catalog.KeptList{}, err
+	}
+	kind, err := decodeKind(r.kind)
+	if err != nil {
+		return scope, catalog.KeptList{}, err
+	}
+	var name sum
+	if copy(name[:], r.sum) != len(name) || len(r.sum) != len(name) {
+		return scope, catalog.KeptList{}, errors.New("its sum is none")
+	}
+	items, ok := bodies[name]
+	if !ok {
+		return scope, catalog.KeptList{}, errors.New("its items are missing or damaged")
+	}
+	return scope, catalog.KeptList{
+		Kind: kind, Fingerprint: r.fingerprint, Items: items,
+		Fetched: time.UnixMilli(r.fetched), TTL: time.Duration(r.ttl) * time.Millisecond,
+		Told: r.told, Public: r.public, Cut: r.cut,
+	}, nil
+}
+
+func (s *Store) shapes(ctx context.Context, bads *[]error) ([]catalog.KeptShape, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT server, fingerprint, shape FROM shapes ORDER BY server")
+	if err != nil {
+		return nil, err
+	}
+	var all []catalog.KeptShape
+	for rows.Next() {
+		var server, fingerprint, text string
+		if err := rows.Scan(&server, &fingerprint, &text); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		shape, err := decodeShape(text)
+		if err != nil {
+			*bads = append(*bads, fmt.Errorf("shape of %s: %w", server, err))
+			continue
+		}
+		all = append(all, catalog.KeptShape{Server: jackfield.ServerID(server), Fingerprint: fingerprint, Shape: shape})
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// encodeItems is the items as one JSON array, byte by byte as they came.
+func encodeItems(items []wire.Raw) []byte {
+	size := 2
+	for _, it := range items {
+		size += len(it) + 1
+	}
+	b := append(make([]byte, 0, size), '[')
+	for i, it := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, it...)
+	}
+	return append(b, ']')
+}
+
+// decodeItems is the inverse of encodeItems.
+func decodeItems(b []byte) ([]wire.Raw, error) { return wire.SplitArray(b) }
+
+func decodeKind(name string) (catalog.Kind, error) {
+	for k := catalog.Tools; k <= catalog.Templates; k++ {
+		if k.String() == name {
+			return k, nil
+		}
+	}
+	return 0, fmt.Errorf("there is no kind %q", name)
+}
+
+// decodeScope is the inverse of Scope.String.
+func decodeScope(text string) (jackfield.Scope, error) {
+	kind, id, _ := strings.Cut(text, ":")
+	for _, s := range []jackfield.Scope{jackfield.App(), jackfield.Team(id), jackfield.User(id)} {
+		if s.String() == text {
+			return s, nil
+		}
+	}
+	return jackfield.Scope{}, fmt.Errorf("there is no scope of kind %q", kind)
+}
+
+// shapeText is an exchange.Shape as it is written.
+type shapeText struct {
+	Transport    string          `json:"transport,omitempty"`
+	Version      string          `json:"version"`
+	Session      bool            `json:"session,omitempty"`
+	Capabilities json.RawMessage `json:"capabilities,omitempty"`
+	ServerInfo   json.RawMessage `json:"serverInfo,omitempty"`
+	Instructions string          `json:"instructions,omitempty"`
+}
+
+func encodeShape(s exchange.Shape) (string, error) {
+	b, err := json.Marshal(shapeText{
+		Transport: s.Transport, Version: s.Version, Session: s.Session,
+		Capabilities: json.RawMessage(s.Capabilities), ServerInfo: json.RawMessage(s.ServerInfo), Instructions: s.Instructions,
+	})
+	return string(b), err
+}
+
+func decodeShape(text string) (exchange.Shape, error) {
+	var s shapeText
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return exchange.Shape{}, err
+	}
+	if s.Version == "" {
+		return exchange.Shape{}, errors.New("no protocol revision")
+	}
+	return exchange.Shape{
+		Transport: s.Transport, Version: s.Version, Session: s.Session,
+		Capabilities: wire.Raw(s.Capabilities), ServerInfo: wire.Raw(s.ServerInfo), Instructions: s.Instructions,
+	}, nil
+}
