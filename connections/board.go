@@ -138,7 +138,8 @@ func (b *Board[C]) Acquire(ctx context.Context, w Want) (pool.Lease[C], error) {
 
 // Listing gives a lease on a connection to list what s offers to owner. It is the
 // shared one where listing disturbs nobody, and one of its own where the server
-// keeps state for each connection; that one is closed when it is released. Where the
+// keeps state for each connection or would be a process that nobody called; that one
+// is closed when it is released. Where the
 // server is told once what its client can do, it is told everything.
 func (b *Board[C]) Listing(ctx context.Context, s jackfield.Server, owner jackfield.Scope) (pool.Lease[C], error) {
 	if s.Usage.OnDemand {
@@ -154,7 +155,15 @@ func (b *Board[C]) Listing(ctx context.Context, s jackfield.Server, owner jackfi
 // what was known of the server may be missing or wrong.
 func (b *Board[C]) acquire(ctx context.Context, w *Want, list bool) (pool.Lease[C], error) {
 	c := b.call(w, list)
-	k := c.key(b.shape(&w.Server))
+	shape, known := b.shape(&w.Server)
+	if c.child && known {
+		calls := c // the process of the calls, if it runs
+		calls.child = false
+		if l, ok := b.pool.TryAcquire(calls.key(shape, known), c.versions); ok {
+			return l, nil
+		}
+	}
+	k := c.key(shape, known)
 	if l, ok := b.pool.TryAcquire(k, c.versions); ok {
 		if next, ok := b.place(&c, l, k); !ok {
 			k = next

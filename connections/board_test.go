@@ -393,6 +393,7 @@ func TestListingUsesTheSharedConnectionWhereThatDisturbsNobody(t *testing.T) {
 		"said app":                  {stateful, sharing("app"), ann, "docs for app", false},
 		"said owner":                {modern, sharing("owner"), ann, "docs for user:ann", false},
 		"said owner, stateful":      {stateful, sharing("owner"), ann, "docs for app (listing)", true},
+		"a modern process":          {modern, process, ann, "docs for app (listing)", true},
 		"said session":              {modern, sharing("session"), ann, "docs for app (listing)", true},
 		"said call":                 {modern, sharing("call"), ann, "docs for app (listing)", true},
 	} {
@@ -419,6 +420,25 @@ func TestListingUsesTheSharedConnectionWhereThatDisturbsNobody(t *testing.T) {
 			})
 		}
 	}
+}
+
+func process(s *jackfield.Server) { s.Endpoint.Transport = jackfield.TransportStdio }
+
+func TestListingUsesAProcessThatRunsAnyway(t *testing.T) {
+	board(t, func(bt *boardTest) {
+		s := bt.add("docs", modern, process)
+		s.known = &modern
+		calls := bt.acquire(bt.want("docs", ann, "", ""))
+		l, err := bt.b.Listing(bt.Context(), s.def, ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Conn() != calls.Conn() {
+			t.Error("a second process was started to list")
+		}
+		release(l, calls)
+		bt.wantDials(1)
+	})
 }
 
 func TestListingNeverUsesAClientsSession(t *testing.T) {

@@ -53,6 +53,7 @@ type call struct {
 	wide    jackfield.Scope // the widest that the credentials allow
 	session string
 	caps    string
+	child   bool // lists a server that is a process
 
 	isolated string // Isolation.ID of the session or the call, once it was asked for
 	versions jackfield.Versions
@@ -67,6 +68,7 @@ func (b *Board[C]) call(w *Want, list bool) call {
 		owner:   w.Owner,
 		session: w.Session,
 		caps:    w.Caps,
+		child:   list && w.Server.Endpoint.Transport == jackfield.TransportStdio,
 	}
 	c.wide = wide(c.own, w.Owner)
 	c.versions = b.versions(&w.Server, c.wide)
@@ -123,7 +125,7 @@ func (c *call) key(shape exchange.Shape, known bool) pool.Key {
 }
 
 // listKey decides on which connection one lists: the shared one, unless that would
-// be somebody's own state.
+// be somebody's own state, or a process that nobody called and that would stay.
 func (c *call) listKey(sharing jackfield.Sharing, shape exchange.Shape, known bool) pool.Key {
 	if !known {
 		return c.probe()
@@ -133,6 +135,8 @@ func (c *call) listKey(sharing jackfield.Sharing, shape exchange.Shape, known bo
 		k.Isolation.Caps = ""
 	}
 	switch {
+	case c.child:
+		k.Isolation.ID = listing
 	case sharing == jackfield.SharingApp:
 	case sharing == jackfield.SharingOwner && !keepsState(shape):
 		k.Scope = c.owner
