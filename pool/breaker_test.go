@@ -237,17 +237,13 @@ func TestResetOfTheServerFreesThoseWhoWaitForATry(t *testing.T) {
 		d := pt.wantDial("docs/1")
 		pt.wantNoDial()
 		pt.p.Reset(is("docs"))
-		dials := pt.takeDials()
-		if len(dials) != 2 {
-			t.Fatalf("%d dials", len(dials))
-		}
+		da, db := pt.wantDial("docs/ann"), pt.wantDial("docs/bob")
 		d.finish(errRefused)
 		try.wantError("connection refused")
-		for _, d := range dials {
-			d.finish(nil)
-		}
-		a.wantLease(dials[0]).Release()
-		b.wantLease(dials[1]).Release()
+		da.finish(nil)
+		db.finish(nil)
+		a.wantLease(da).Release()
+		b.wantLease(db).Release()
 	})
 }
 
