@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +37,7 @@ func TestConformanceSuitePassesThroughTheGateway(t *testing.T) {
 					t.Errorf("%s (not scored) fails, but passes without the gateway", name)
 				}
 			}
-			fmt.Printf("conformance %s through /mcp/{server}: %d/%d required scenarios passed\n", run.revision, got.passed, got.required)
+			shown(t, "conformance %s through /mcp/{server}: %d/%d required scenarios", run.revision, got.passed, run.required)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -208,6 +209,7 @@ func TestACrowdOfFirstCallsInOneSessionCausesOneDial(t *testing.T) {
 		t.Errorf("%d dials for the calls, want 1: %v, before %v", dials, methods, before)
 	}
 	t.Logf("requests upstream before the calls: %v; after: %v", before, methods)
+	shown(t, "%d first calls in one session: %d dial", crowd, methods["initialize"]-before["initialize"])
 	if err := session.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
@@ -236,6 +238,7 @@ func TestACrowdOfFirstCallsToAModernServerCausesOneDial(t *testing.T) {
 				t.Errorf("dialed by %d discover and %d initialize requests, want 1 and 0", methods["server/discover"], methods["initialize"])
 			}
 			t.Logf("requests upstream before the calls: %v; after: %v", before, methods)
+			shown(t, "%d first calls to a modern server, clients of %s: %d dial", crowd, cmp.Or(version, "2026-07-28"), methods["server/discover"])
 			for i, session := range sessions {
 				if i > 0 && session == sessions[0] {
 					break
@@ -276,6 +279,7 @@ func TestACrowdOfSessionsDialsAStatefulServerOnceEachAndBounded(t *testing.T) {
 	if peak < 2 {
 		t.Errorf("at most %d dial in flight: nothing was bounded, so this test shows nothing", peak)
 	}
+	shown(t, "%d sessions at a stateful server: %d dials, at most %d in flight", crowd, methods["initialize"]-before["initialize"], peak)
 	t.Logf("peak %d dials in flight; requests upstream before the calls: %v; after: %v", peak, before, methods)
 
 	// The end of a session ends its connection, with DELETE.

@@ -119,6 +119,7 @@ func TestEveryToolOfServerEverythingWorksThroughTheGateway(t *testing.T) {
 		t.Run(server, func(t *testing.T) {
 			t.Run("a client that can be asked and speaks tasks", func(t *testing.T) {
 				r := callEverything(t, client1, g.mcp(server), true, own)
+				shown(t, "server-everything over %s: %d tools listed, all called", server, len(r.Tools))
 				if r.Asked["form"] != 2 || r.Asked["url"] != 1 || r.Asked["sampling"] != 2 || r.Asked["roots"] == 0 {
 					t.Errorf("the client was asked %v", r.Asked)
 				}

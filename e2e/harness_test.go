@@ -313,6 +313,21 @@ func stdioServer(command string, args ...string) map[string]any {
 	return map[string]any{"command": command, "args": args}
 }
 
+// shown adds a line to what the script run prints in the end.
+func shown(t *testing.T, format string, a ...any) {
+	t.Helper()
+	f, err := os.OpenFile(path(".bin/shown"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(f, format+"\n", a...); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func tail(s string, n int) string {
 	if len(s) > n {
 		return "… " + s[len(s)-n:]
