@@ -29,6 +29,9 @@ type call struct {
 
 	session string // the session id that came with an HTTP answer
 
+	cancel context.CancelCauseFunc // ends the call
+	lent   bool                    // not yet: somebody reads on, and ends it then
+
 	// On a shared stream, messages reach the call through these.
 	inbox  chan wire.Message
 	answer chan outcome
@@ -94,6 +97,19 @@ func (s *calls) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open) == 0
+}
+
+// cut ends all calls.
+func (s *calls) cut(reason error) {
+	s.mu.Lock()
+	ends := make([]context.CancelCauseFunc, 0, len(s.open))
+	for _, x := range s.open {
+		ends = append(ends, x.cancel)
+	}
+	s.mu.Unlock()
+	for _, end := range ends {
+		end(reason)
+	}
 }
 
 func (s *calls) leave(x *call) {

@@ -80,7 +80,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 // dial makes one attempt.
 func dial(ctx context.Context, o Options, caps exchange.Capabilities) (*Conn, error) {
 	c := &Conn{opts: o, caps: caps}
-	c.life, c.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	c.live(context.WithoutCancel(ctx))
 	c.questions.turn = make(chan struct{}, 1)
 	err := c.connect(ctx)
 	if err == nil {
@@ -90,6 +90,15 @@ func dial(ctx context.Context, o Options, caps exchange.Capabilities) (*Conn, er
 	defer cancel()
 	_ = c.Close(ctx) // why the dial failed says more
 	return nil, err
+}
+
+// live begins the connection's life. Its end is the end of every open call.
+func (c *Conn) live(ctx context.Context) {
+	life, end := context.WithCancelCause(ctx)
+	c.life, c.end = life, func(reason error) {
+		end(reason)
+		c.calls.cut(interrupted(context.Cause(life)))
+	}
 }
 
 // closeTimeout bounds the end of a connection that was never used.
@@ -148,7 +157,10 @@ func (c *Conn) roundTrip(ctx context.Context, x *call) (wire.Message, error) {
 		return wire.Message{}, gone(err)
 	}
 	c.link.admit(x)
+	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	x.cancel = cancel
 	if !c.calls.enter(x, c.opts.Limits.Calls) {
+		cancel(nil)
 		return wire.Message{}, &failure{
 			code: jackfield.Exhausted, notSent: true,
 			what: fmt.Sprintf("%d calls are open on one connection already; try again when some have ended", c.opts.Limits.Calls),
@@ -156,19 +168,36 @@ func (c *Conn) roundTrip(ctx context.Context, x *call) (wire.Message, error) {
 	}
 	defer c.questions.dropOf(x)
 	defer c.calls.leave(x)
-	ctx, leave := c.join(ctx)
-	defer leave()
-	m, err := c.link.do(ctx, x)
+	if err := c.Err(); err != nil { // it came too late to be cut
+		cancel(nil)
+		return wire.Message{}, gone(err)
+	}
+	detach := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	m, err := c.link.do(own, x)
+	detach()
+	if !x.lent {
+		cancel(nil)
+	}
 	if err == nil {
 		return m, nil
 	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
 	if ctx.Err() != nil && c.life.Err() == nil && !x.handshake() {
+		err = context.Cause(ctx)
 		c.link.abandon(x, err)
 	}
 	return wire.Message{}, err
+}
+
+// interrupted is why a call ended that was open at the connection's end. What is
+// true of the call that ended it, that the server never took it, is not known of
+// the others.
+func interrupted(reason error) error {
+	if f, ok := reason.(*failure); ok && f.notSent { //nolint:errorlint // the reason itself, not one inside it
+		other := *f
+		other.notSent = false
+		return &other
+	}
+	return reason
 }
 
 // gone is the failure of a call that comes after the connection's end.

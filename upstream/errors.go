@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -166,7 +165,7 @@ func unreachable(address string, err error) *failure {
 	case errors.As(err, &dns):
 		f.stage, f.serverWide, f.notSent = StageDNS, true, true
 		f.what = fmt.Sprintf("the host of %s cannot be found (%v); check the url", address, dns.Err)
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		f.stage, f.serverWide, f.notSent = StageTLS, true, true
 		f.what = fmt.Sprintf("%s does not speak TLS; write http instead of https into its url", address)
 	case errors.As(err, &verify), errors.As(err, &host), errors.As(err, &signer), errors.As(err, &record), errors.As(err, &alert):

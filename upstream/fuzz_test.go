@@ -39,7 +39,7 @@ func hostile(modern bool) (*Conn, func()) {
 	}
 	c := &Conn{opts: Options{Name: "hostile"}.withDefaults()}
 	c.opts.Limits.Message = 1 << 16
-	c.life, c.end = context.WithCancelCause(context.Background())
+	c.live(context.Background())
 	c.questions.turn = make(chan struct{}, 1)
 	c.shape.Store(&exchange.Shape{Version: version, Capabilities: wire.Raw("{}")})
 	return c, func() {
@@ -87,10 +87,10 @@ func FuzzHostileAnswer(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.link = &httpLink{web: w, c: c}
+		c.link = newHTTPLink(w, c)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		c.link.(*httpLink).client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		c.link.(*httpLink).transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			text, failed := io.ReadAll(r.Body)
 			if failed != nil {
 				return nil, failed
@@ -135,6 +135,7 @@ func FuzzHostileLine(f *testing.F) {
 		x := newCall("tools/call")
 		x.listens = strings.Contains(text, "acknowledged")
 		p.admit(x)
+		x.cancel = func(error) {}
 		if !c.calls.enter(x, 1) {
 			t.Fatal("no room")
 		}

@@ -3,10 +3,12 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -28,6 +30,21 @@ type httpLink struct {
 	// Set by initialize, fixed afterwards.
 	session string
 	version string
+	prepared
+}
+
+// prepared are headers that many requests have in common. Nobody changes them.
+type prepared struct {
+	bare   http.Header // for requests without a body
+	post   http.Header // for messages to a legacy server
+	repost http.Header // for those that may be sent again
+	modern http.Header // for messages to a modern server, which say more of their own
+}
+
+func newHTTPLink(w web, c *Conn) *httpLink {
+	l := &httpLink{web: w, c: c}
+	l.prepare()
+	return l
 }
 
 // web sends HTTP requests to one server.
@@ -35,9 +52,12 @@ type web struct {
 	name   string // of the server's address, for messages
 	url    *url.URL
 	header http.Header // the operator's
-	client http.Client
-	own    *http.Transport // closed with the connection; nil when somebody else's
-	limit  int             // bytes of a body
+	// An http.Client would follow redirects, and copy every header to be able to:
+	// an address that was checked must be the address that is used, and a POST must
+	// not turn into a GET.
+	transport http.RoundTripper
+	own       *http.Transport // closed with the connection; nil when somebody else's
+	limit     int             // bytes of a body
 }
 
 func newWeb(o *Options) (web, error) {
@@ -52,15 +72,19 @@ func newWeb(o *Options) (web, error) {
 	for k, v := range o.Endpoint.Headers {
 		w.header.Set(k, v.Reveal())
 	}
-	if o.Client != nil {
-		w.client.Transport = o.Client.Transport
-	} else {
-		w.own = newTransport()
-		w.client.Transport = w.own
+	if u.User != nil && w.header.Get("Authorization") == "" {
+		password, _ := u.User.Password()
+		w.header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
 	}
-	// An address that was checked must be the address that is used; and a POST
-	// must not turn into a GET.
-	w.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	switch {
+	case o.Client == nil:
+		w.own = newTransport()
+		w.transport = w.own
+	case o.Client.Transport == nil:
+		w.transport = http.DefaultTransport
+	default:
+		w.transport = o.Client.Transport
+	}
 	return w, nil
 }
 
@@ -86,29 +110,17 @@ func newTransport() *http.Transport {
 // again.
 type reply struct {
 	*http.Response
-	detach func() bool // from the caller's context
-	cancel context.CancelFunc
+	detach func() bool        // from the caller's context; nil: from none
+	cancel context.CancelFunc // nil: the call ends the request
 }
 
-// roundTrip sends one HTTP request. The body is in memory: one that is still
-// being read when an early answer comes would break the connection.
+// roundTrip sends one HTTP request; header is not changed. The body is in memory:
+// one that is still being read when an early answer comes would break the
+// connection.
 func (w *web) roundTrip(ctx context.Context, method string, to *url.URL, body []byte, header http.Header) (*reply, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, cancel)
-	var content io.Reader = http.NoBody
-	if body != nil {
-		content = bytes.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(own, method, to.String(), content)
-	if err != nil {
-		cancel()
-		return nil, unreachable(w.name, err)
-	}
-	req.Header = header
-	if host := header.Get("Host"); host != "" {
-		req.Host = host
-	}
-	resp, err := w.client.Do(req) //nolint:bodyclose // whoever gets the reply drops or finishes it
+	resp, err := w.fetch(own, method, to, body, header) //nolint:bodyclose // whoever gets the reply drops or finishes it
 	if err != nil {
 		detach()
 		cancel()
@@ -120,6 +132,32 @@ func (w *web) roundTrip(ctx context.Context, method string, to *url.URL, body []
 	return &reply{Response: resp, detach: detach, cancel: cancel}, nil
 }
 
+// fetch sends one HTTP request that ends with ctx.
+func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte, header http.Header) (*http.Response, error) {
+	req := (&http.Request{
+		Method: method, URL: to, Host: header.Get("Host"), Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.Body = newPayload(body)
+		req.GetBody = func() (io.ReadCloser, error) { return newPayload(body), nil }
+	}
+	return w.transport.RoundTrip(req)
+}
+
+// payload is the body of a request.
+type payload struct{ bytes.Reader }
+
+func newPayload(b []byte) *payload {
+	p := &payload{}
+	p.Reset(b)
+	return p
+}
+
+// Close does nothing.
+func (*payload) Close() error { return nil }
+
 // Leftovers are what may still come after all that matters was read.
 const (
 	leftoverBytes = 64 << 10
@@ -129,7 +167,9 @@ const (
 // finish reads what is left, within bounds, so that the socket can be used for
 // the next request.
 func (r *reply) finish() {
-	r.detach()
+	if r.detach != nil {
+		r.detach()
+	}
 	timer := time.AfterFunc(leftoverTime, r.cancel)
 	_, _ = io.CopyN(io.Discard, r.Body, leftoverBytes)
 	timer.Stop()
@@ -138,8 +178,12 @@ func (r *reply) finish() {
 
 // drop ends the response at once.
 func (r *reply) drop() {
-	r.detach()
-	r.cancel()
+	if r.detach != nil {
+		r.detach()
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
 	_ = r.Body.Close()
 }
 
@@ -176,19 +220,49 @@ const (
 	typeStream = "text/event-stream"
 )
 
-// headers are those of a message: the operator's, then the protocol's, which
-// win.
-func (l *httpLink) headers(modern bool) http.Header {
-	h := l.header.Clone()
-	h.Set("Accept", typeJSON+", "+typeStream)
-	switch {
-	case modern:
-		h.Set(wire.HeaderProtocolVersion, exchange.Modern)
-	case l.version != "":
-		h.Set(wire.HeaderProtocolVersion, l.version)
-	}
+// prepare makes the headers of all messages from now on: the operator's, then the
+// protocol's, which win.
+func (l *httpLink) prepare() {
+	l.bare = l.header.Clone()
+	l.bare.Set("Accept", typeJSON+", "+typeStream)
 	if l.session != "" {
-		h.Set(wire.HeaderSession, l.session)
+		l.bare.Set(wire.HeaderSession, l.session)
+	}
+	l.modern = l.bare.Clone()
+	l.modern.Set("Content-Type", typeJSON)
+	l.modern.Set(wire.HeaderProtocolVersion, exchange.Modern)
+	if l.version != "" {
+		l.bare.Set(wire.HeaderProtocolVersion, l.version)
+	}
+	l.post = l.bare.Clone()
+	l.post.Set("Content-Type", typeJSON)
+	l.repost = l.post.Clone()
+	l.repost[idempotent] = nil
+}
+
+// idempotent is present but empty where net/http may send a request again on a
+// fresh socket, when a reused one turns out closed. The header itself is not sent.
+const idempotent = "Idempotency-Key"
+
+// headers are those of a call.
+func (l *httpLink) headers(x *call) http.Header {
+	again := repeatable(x.method)
+	switch {
+	case !x.modern && again:
+		return l.repost
+	case !x.modern:
+		return l.post
+	}
+	h := maps.Clone(l.modern)
+	h[wire.HeaderMethod] = []string{x.method}
+	if x.name != "" {
+		h[wire.HeaderName] = []string{wire.EncodeHeaderValue(x.name)}
+	}
+	for _, p := range x.mirror {
+		h.Set(p.name, p.value)
+	}
+	if again {
+		h[idempotent] = nil
 	}
 	return h
 }
@@ -196,26 +270,14 @@ func (l *httpLink) headers(modern bool) http.Header {
 func (l *httpLink) admit(*call) {}
 
 func (l *httpLink) do(ctx context.Context, x *call) (wire.Message, error) {
-	h := l.headers(x.modern)
-	h.Set("Content-Type", typeJSON)
-	if x.modern {
-		h.Set(wire.HeaderMethod, x.method)
-		if x.name != "" {
-			h.Set(wire.HeaderName, wire.EncodeHeaderValue(x.name))
-		}
-		for _, p := range x.mirror {
-			h.Set(p.name, p.value)
-		}
-	}
-	if repeatable(x.method) {
-		// Present but empty: net/http may send it again on a fresh socket when a
-		// reused one turns out closed. The header itself is not sent.
-		h["Idempotency-Key"] = nil
-	}
-	rep, err := l.roundTrip(ctx, http.MethodPost, l.url, x.text(), h)
+	resp, err := l.fetch(ctx, http.MethodPost, l.url, x.text(), l.headers(x)) //nolint:bodyclose // each way that it goes on drops or finishes it
 	if err != nil {
-		return wire.Message{}, err
+		if ctx.Err() != nil {
+			return wire.Message{}, context.Cause(ctx)
+		}
+		return wire.Message{}, unreachable(l.name, err)
 	}
+	rep := &reply{Response: resp}
 	x.session = rep.Header.Get(wire.HeaderSession)
 	switch {
 	case rep.StatusCode/100 != 2:
@@ -225,7 +287,7 @@ func (l *httpLink) do(ctx context.Context, x *call) (wire.Message, error) {
 	case rep.mediaType() == typeJSON:
 		return l.single(ctx, x, rep)
 	}
-	rep.finish()
+	rep.drop()
 	return wire.Message{}, protocolFailure("%s answered %s with HTTP status %d and content type %q, which is no answer; is it an MCP endpoint?",
 		l.name, x.method, rep.StatusCode, snippet([]byte(rep.Header.Get("Content-Type"))))
 }
@@ -245,7 +307,10 @@ func repeatable(method string) bool {
 func (l *httpLink) single(ctx context.Context, x *call, rep *reply) (answer wire.Message, err error) {
 	defer rep.drop()
 	text, err := rep.text(l.limit)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return wire.Message{}, context.Cause(ctx)
+	case err != nil:
 		return wire.Message{}, brokenOff(x, err)
 	}
 	answered := false
@@ -418,11 +483,13 @@ func retryAfter(h http.Header) time.Duration {
 }
 
 func (l *httpLink) send(ctx context.Context, m outgoing) error {
-	modern := l.c.modern()
-	h := l.headers(modern)
-	h.Set("Content-Type", typeJSON)
-	if modern && m.method != "" {
-		h.Set(wire.HeaderMethod, m.method)
+	h := l.post
+	if l.c.modern() {
+		h = l.modern
+		if m.method != "" {
+			h = maps.Clone(h)
+			h[wire.HeaderMethod] = []string{m.method}
+		}
 	}
 	rep, err := l.roundTrip(ctx, http.MethodPost, l.url, m.text, h)
 	if err != nil {
@@ -461,7 +528,7 @@ func (l *httpLink) close(ctx context.Context) error {
 func (l *httpLink) deleteSession(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	h := l.headers(false)
+	h := l.bare.Clone()
 	h.Set(wire.HeaderSession, id)
 	rep, err := l.roundTrip(ctx, http.MethodDelete, l.url, nil, h)
 	if err != nil {

@@ -74,7 +74,7 @@ func (c *Conn) connectHTTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.link = &httpLink{web: w, c: c}
+	c.link = newHTTPLink(w, c)
 	err = c.greet(ctx, string(jackfield.TransportHTTP))
 	if err == nil || !slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed}, asFailure(err).status) {
 		return err
@@ -391,6 +391,7 @@ func (l *httpLink) begin(session, version string) error {
 	if version >= exchange.V20250618 {
 		l.version = version
 	}
+	l.prepare()
 	return nil
 }
 

@@ -53,13 +53,14 @@ func (l *httpLink) stream(ctx context.Context, x *call, rep *reply) (answer wire
 		if answered {
 			// Mostly nothing is left but the end of the stream. The caller does not wait
 			// for it, and must not end it by leaving.
-			rep.detach()
+			x.lent = true
+			rep.cancel = func() { x.cancel(nil) }
 			if !l.c.crew.run(rep.finish) {
 				rep.drop()
 			}
 			return answer, nil
 		}
-		rep.drop()
+		_ = rep.Body.Close()
 		if ctx.Err() != nil {
 			return wire.Message{}, context.Cause(ctx)
 		}
@@ -140,7 +141,7 @@ func (l *httpLink) resume(ctx context.Context, x *call, at *position) (*reply, e
 // get opens an event stream: the one for events, or the rest of one that broke
 // off. ErrNoStream: the server offers none.
 func (l *httpLink) get(ctx context.Context, at *position) (*reply, error) {
-	h := l.headers(false)
+	h := l.bare.Clone()
 	h.Set("Accept", typeStream)
 	if at.id != "" {
 		h.Set(wire.HeaderLastEventID, at.id)
