@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -76,15 +75,19 @@ func saveShape(ctx context.Context, tx *sql.Tx, k *catalog.KeptShape) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM shapes WHERE server = ?", string(k.Server))
 		return err
 	}
-	text, err := encodeShape(k.Shape)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO shapes (server, fingerprint, shape) VALUES (?, ?, ?)
-		ON CONFLICT (server) DO UPDATE SET fingerprint = excluded.fingerprint, shape = excluded.shape`,
-		string(k.Server), k.Fingerprint, text)
+	shape := &k.Shape
+	_, err := tx.ExecContext(ctx, `INSERT INTO shapes
+			(server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server) DO UPDATE SET
+			fingerprint = excluded.fingerprint, transport = excluded.transport, version = excluded.version, keeps_state = excluded.keeps_state,
+			capabilities = excluded.capabilities, server_info = excluded.server_info, instructions = excluded.instructions`,
+		string(k.Server), k.Fingerprint, shape.Transport, shape.Version, number(shape.Session),
+		nothingNull(shape.Capabilities), nothingNull(shape.ServerInfo), shape.Instructions)
 	return err
 }
+
+// nothingNull is raw, and not NULL when it is empty.
+func nothingNull(raw wire.Raw) []byte { return append([]byte{}, raw...) }
 
 // number is a truth value as every database writes it.
 func number(b bool) int {
@@ -192,17 +195,23 @@ func (r *listRow) decode(bodies map[sum][]wire.Raw) (jackfield.Scope, catalog.Ke
 }
 
 func (s *Store) shapes(ctx context.Context, bads *[]error) ([]catalog.KeptShape, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT server, fingerprint, shape FROM shapes ORDER BY server")
+	rows, err := s.db.QueryContext(ctx, `SELECT server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions
+		FROM shapes ORDER BY server`)
 	if err != nil {
 		return nil, err
 	}
 	var all []catalog.KeptShape
 	for rows.Next() {
-		var server, fingerprint, text string
-		if err := rows.Scan(&server, &fingerprint, &text); err != nil {
+		var server, fingerprint string
+		var capabilities, info []byte
+		shape := exchange.Shape{}
+		err := rows.Scan(&server, &fingerprint, &shape.Transport, &shape.Version, &shape.Session, &capabilities, &info, &shape.Instructions)
+		if err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		shape, err := decodeShape(text)
+		if shape.Capabilities, err = decodeJSON(capabilities); err == nil {
+			shape.ServerInfo, err = decodeJSON(info)
+		}
 		if err != nil {
 			*bads = append(*bads, fmt.Errorf("shape of %s: %w", server, err))
 			continue
@@ -210,6 +219,15 @@ func (s *Store) shapes(ctx context.Context, bads *[]error) ([]catalog.KeptShape,
 		all = append(all, catalog.KeptShape{Server: jackfield.ServerID(server), Fingerprint: fingerprint, Shape: shape})
 	}
 	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// decodeJSON takes one JSON object, or nothing.
+func decodeJSON(b []byte) (wire.Raw, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	_, err := wire.ScanObject(b, nil)
+	return b, err
 }
 
 // encodeItems is the items as one JSON array, byte by byte as they came.
@@ -249,36 +267,4 @@ func decodeScope(text string) (jackfield.Scope, error) {
 		}
 	}
 	return jackfield.Scope{}, fmt.Errorf("there is no scope of kind %q", kind)
-}
-
-// shapeText is an exchange.Shape as it is written.
-type shapeText struct {
-	Transport    string          `json:"transport,omitempty"`
-	Version      string          `json:"version"`
-	Session      bool            `json:"session,omitempty"`
-	Capabilities json.RawMessage `json:"capabilities,omitempty"`
-	ServerInfo   json.RawMessage `json:"serverInfo,omitempty"`
-	Instructions string          `json:"instructions,omitempty"`
-}
-
-func encodeShape(s exchange.Shape) (string, error) {
-	b, err := json.Marshal(shapeText{
-		Transport: s.Transport, Version: s.Version, Session: s.Session,
-		Capabilities: json.RawMessage(s.Capabilities), ServerInfo: json.RawMessage(s.ServerInfo), Instructions: s.Instructions,
-	})
-	return string(b), err
-}
-
-func decodeShape(text string) (exchange.Shape, error) {
-	var s shapeText
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		return exchange.Shape{}, err
-	}
-	if s.Version == "" {
-		return exchange.Shape{}, errors.New("no protocol revision")
-	}
-	return exchange.Shape{
-		Transport: s.Transport, Version: s.Version, Session: s.Session,
-		Capabilities: wire.Raw(s.Capabilities), ServerInfo: wire.Raw(s.ServerInfo), Instructions: s.Instructions,
-	}, nil
 }

@@ -25,7 +25,12 @@ CREATE INDEX lists_by_sum ON lists (sum);
 
 -- What was learned of a server by speaking to it.
 CREATE TABLE shapes (
-    server      TEXT NOT NULL PRIMARY KEY,
-    fingerprint TEXT NOT NULL,
-    shape       TEXT NOT NULL -- JSON
+    server       TEXT    NOT NULL PRIMARY KEY,
+    fingerprint  TEXT    NOT NULL,
+    transport    TEXT    NOT NULL,
+    version      TEXT    NOT NULL, -- the protocol revision
+    keeps_state  INTEGER NOT NULL, -- 1: for each connection
+    capabilities BLOB    NOT NULL, -- JSON as the server wrote it; empty when it wrote none
+    server_info  BLOB    NOT NULL, -- the same
+    instructions TEXT    NOT NULL
 );
