@@ -25,6 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	upstreamtest.RunAsChild()
+	runAsGateway()
 	goleak.VerifyTestMain(m)
 }
 
@@ -33,6 +34,7 @@ type house struct {
 	*App
 	t    *testing.T
 	logs *logged
+	base string // where it is; empty: where App says
 
 	mu     sync.Mutex
 	config *Config // what Reread finds
@@ -96,6 +98,14 @@ func start(t *testing.T, config *Config, servers ...jackfield.Server) *house {
 	return h
 }
 
+// at is where the gateway is.
+func (h *house) at() string {
+	if h.base != "" {
+		return h.base
+	}
+	return h.URL()
+}
+
 // edit changes what the configuration says and reloads it.
 func (h *house) edit(change func(*Config)) error {
 	h.mu.Lock()
@@ -115,7 +125,7 @@ func (h *house) ask(path, method, params string) (wire.Raw, *wire.Error) {
 		body += ","
 	}
 	body += `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
-	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.URL()+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.at()+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
 	}
