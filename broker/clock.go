@@ -51,16 +51,10 @@ func (k *clock) stop() {
 // expire ends the call.
 func (k *clock) expire() {
 	k.mu.Lock()
-	since := time.Since(k.began)
-	if k.asking > 0 && since < k.total {
-		k.mu.Unlock()
-		return // resume sets the timer again
-	}
-	switch {
-	case since >= k.total && k.total > k.idle:
+	if time.Since(k.began) >= k.total && k.total > k.idle {
 		k.expired = jackfield.Errorf(jackfield.Unavailable,
 			"server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
-	default:
+	} else {
 		k.expired = jackfield.Errorf(jackfield.Unavailable,
 			"server %q has neither answered %s nor reported progress for %v; if it needs longer, raise timeout in its definition", k.server, k.method, k.idle)
 	}

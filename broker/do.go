@@ -259,7 +259,7 @@ func (q *query) send(ctx context.Context, s *jackfield.Server) (exchange.Result,
 		switch {
 		case err == nil:
 			return res, nil
-		case again || ctx.Err() != nil || !notSent(err):
+		case again || !notSent(err):
 			return exchange.Result{}, q.failed(k, s, err)
 		}
 	}

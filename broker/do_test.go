@@ -51,7 +51,7 @@ func TestEveryRequestReachesItsServer(t *testing.T) {
 				`{"ref":{"type":"ref/prompt","name":"greet","v":1},"argument":{"name":"n","value":"v"}}`,
 			},
 			{"completion/complete", `{"ref":{"uri":"tpl://a/{id}","type":"ref/resource"}}`, "a", `{"ref":{"uri":"tpl://a/{id}","type":"ref/resource"}}`},
-			{"completion/complete", `{"ref":{"type":"ref/resource","uri":"jackfield://b/same:%2F%2F{id}"}}`, "b", `{"ref":{"type":"ref/resource","uri":"same://{id}"}}`},
+			{"completion/complete", `{"ref":{"type":"ref/resource","uri":"jackfield://b//same://{id}"}}`, "b", `{"ref":{"type":"ref/resource","uri":"same://{id}"}}`},
 			{"completion/complete", `{"ref":{"type":"ref/resource","uri":"doc://b"}}`, "b", `{"ref":{"type":"ref/resource","uri":"doc://b"}}`},
 		} {
 			h.do(user("ann"), c.method, c.params)
@@ -302,6 +302,7 @@ func TestACallEndsUnlessThereIsProgress(t *testing.T) {
 		"the definition's own time":   {5 * time.Second, time.Hour, 0, 5 * time.Second, "progress for 5s"},
 		"with progress":               {0, 5 * time.Minute, 50 * time.Second, 5 * time.Minute, ""},
 		"progress without end":        {0, time.Hour, 50 * time.Second, 10 * time.Minute, "after 10m0s"},
+		"a long time, with progress":  {20 * time.Minute, 30 * time.Minute, 15 * time.Minute, 20 * time.Minute, "for 20m0s"},
 		"a time longer than the most": {20 * time.Minute, time.Hour, 0, 20 * time.Minute, "progress for 20m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -325,11 +326,13 @@ func TestACallEndsUnlessThereIsProgress(t *testing.T) {
 
 func TestTheTimeAPersonTakesToAnswerIsNotTheServers(t *testing.T) {
 	for name, c := range map[string]struct {
-		thinks, took time.Duration
-		fails        bool
+		thinks, works, took time.Duration
+		fails               bool
 	}{
-		"three minutes": {3 * time.Minute, 3*time.Minute + 30*time.Second, false},
-		"for ever":      {time.Hour, 10 * time.Minute, true},
+		"three minutes":                  {3 * time.Minute, 30 * time.Second, 3*time.Minute + 30*time.Second, false},
+		"for ever":                       {time.Hour, 30 * time.Second, 10 * time.Minute, true},
+		"and the server never goes on":   {3 * time.Minute, time.Hour, 4 * time.Minute, true},
+		"twice, and the server is quick": {30 * time.Second, 50 * time.Second, 80 * time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -341,7 +344,7 @@ func TestTheTimeAPersonTakesToAnswerIsNotTheServers(t *testing.T) {
 							return exchange.Result{}, err
 						}
 						select {
-						case <-time.After(30 * time.Second):
+						case <-time.After(c.works):
 							return exchange.Result{Raw: wire.Raw(`{}`)}, nil
 						case <-ctx.Done():
 							return exchange.Result{}, context.Cause(ctx)
@@ -399,11 +402,14 @@ func TestACallerWhoLeavesEndsTheCall(t *testing.T) {
 
 func TestLinksInResultsCanBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, Options{Limits: Limits{Links: 4}}, "a", "b")
+		h := newHouse(t, Options{Limits: Limits{Links: 4}}, "a", "b", "c")
 		var result string
-		for _, s := range []string{"a", "b"} {
+		for _, s := range []string{"a", "b", "c"} {
 			h.set(s, func(sc *script) {
-				sc.lists[catalog.Prompts], sc.lists[catalog.Resources] = []string{"p"}, []string{"both://x"}
+				sc.lists[catalog.Prompts] = []string{"p"}
+				if s != "c" {
+					sc.lists[catalog.Resources] = []string{"both://x"}
+				}
 				sc.answer = func(_ *conn, _ context.Context, r *exchange.Request, _ exchange.Peer) (exchange.Result, error) {
 					return exchange.Result{Raw: wire.Raw(result)}, nil
 				}
@@ -436,6 +442,8 @@ func TestLinksInResultsCanBeRead(t *testing.T) {
 		// What two servers list is not guessed, but for one who was given the link.
 		h.fails(ann, "resources/read", `{"uri":"both://x"}`, jackfield.Invalid, "jackfield://a/both:%2F%2Fx or jackfield://b/both:%2F%2Fx")
 		result = `{"content":[{"type":"resource_link","uri":"both://x"}]}`
+		h.do(ann, "tools/call", `{"name":"c__echo"}`) // which does not have it
+		h.fails(ann, "resources/read", `{"uri":"both://x"}`, jackfield.Invalid)
 		h.do(ann, "tools/call", `{"name":"b__echo"}`)
 		equal(t, reads(ann, "both://x"), "b")
 		result = `{"content":[{"type":"resource_link","uri":"new://4"},{"type":"resource_link","uri":"new://5"},{"type":"resource_link","uri":"new://6"}]}`
@@ -456,6 +464,9 @@ func TestPrincipalsWithLinksAreBounded(t *testing.T) {
 		}
 	}
 	l.note("9", "s", wire.Raw(`{"content":[{"type":"resource_link","uri":"`+strings.Repeat("u", maxLink+1)+`"}]}`))
+	if _, ok := l.get("9", strings.Repeat("u", maxLink+1)); ok {
+		t.Error("a URI beyond the bound was remembered")
+	}
 	if len(l.all.at) != 3 {
 		t.Error("more principals than there may be")
 	}

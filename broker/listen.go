@@ -401,8 +401,7 @@ func (b *Broker) updatedLocked(ln *line, ev exchange.Event) {
 	if err != nil {
 		return // a malformed notification is nobody's business
 	}
-	given := params.Get("uri")
-	uri, ok := wire.String(given)
+	uri, ok := wire.String(params.Get("uri"))
 	if !ok {
 		return
 	}
@@ -415,7 +414,6 @@ func (b *Broker) updatedLocked(ln *line, ev exchange.Event) {
 		if final != uri {
 			params.Set("uri", wire.AppendString(nil, final))
 			out.Params = params.Raw()
-			params.Set("uri", given)
 		}
 		for _, to := range b.recipientsLocked(l) {
 			to.box.updated(final, out)

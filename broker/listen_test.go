@@ -265,9 +265,10 @@ func TestALostConnectionIsNotMadeAgainForWhoListensToAll(t *testing.T) {
 		h.do(user("ann"), "tools/call", `{"name":"a__echo"}`)
 		e, _ := h.listen(user("ann"), all)
 		defer e.stop()
+		before := h.dials("a")
 		h.calls("a")[0].die(errors.New("reset"))
 		sleep(time.Hour)
-		equal(t, len(h.calls("a")), 0)
+		equal(t, h.dials("a"), before)
 		h.do(user("ann"), "tools/call", `{"name":"a__echo"}`)
 		equal(t, h.calls("a")[0].feeds(), "lists")
 	})
@@ -324,6 +325,15 @@ func TestAServerThatDoesNotAnswerKeepsNobodyWaitingLong(t *testing.T) {
 		sleep(time.Minute)
 		equal(t, h.calls("a")[0].feeds(), "lists")
 	})
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a")
+		h.set("a", func(s *script) { s.dialErr = errors.New("down") })
+		before := time.Now()
+		e, f := h.listen(user("ann").only("a"), all)
+		defer e.stop()
+		equal(t, time.Since(before), time.Duration(0))
+		equal(t, f, all)
+	})
 }
 
 func TestSessionsHearTheirOwnConnections(t *testing.T) {
@@ -337,6 +347,10 @@ func TestSessionsHearTheirOwnConnections(t *testing.T) {
 		defer ea.stop()
 		eb, _ := h.listen(bob, every)
 		defer eb.stop()
+		lists, _ := h.listen(ann, all)
+		defer lists.stop()
+		only, _ := h.listen(ann.only("a"), all)
+		defer only.stop()
 		equal(t, h.dials("a"), 0)
 		h.do(ann, "tools/call", `{"name":"a__echo"}`)
 		h.do(bob, "tools/call", `{"name":"a__echo"}`)
@@ -346,17 +360,21 @@ func TestSessionsHearTheirOwnConnections(t *testing.T) {
 		sleep(time.Minute)
 		ea.heard()
 		eb.heard()
+		lists.heard()
 		for _, c := range conns {
 			equal(t, c.feeds(), "lists")
 			c.say("notifications/message", `{"data":"`+sessionOf(*c.key.Load())+`"}`)
 		}
 		equal(t, ea.heard(), `message {"data":"1"}`)
 		equal(t, eb.heard(), `message {"data":"2"}`)
+		equal(t, lists.heard(), "")
 		conns[0].say("notifications/tools/list_changed", "")
 		equal(t, ea.heard(), "tools/list_changed") // the list is the same for both
 		equal(t, eb.heard(), "tools/list_changed")
 		// A client that listens later hears what is open already.
 		ea.stop()
+		lists.stop()
+		only.stop()
 		for _, c := range conns {
 			if sessionOf(*c.key.Load()) == "1" {
 				equal(t, c.feeds(), "")
@@ -367,6 +385,29 @@ func TestSessionsHearTheirOwnConnections(t *testing.T) {
 		for _, c := range conns {
 			equal(t, c.feeds(), "lists")
 		}
+	})
+}
+
+func TestAChangeOnOnesOwnCredentialsIsNotToldToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a")
+		h.set("a", func(s *script) { s.def.Usage.RequiresOAuth = true })
+		ea, _ := h.listen(user("ann").only("a"), all)
+		defer ea.stop()
+		eb, _ := h.listen(user("bob").only("a"), all)
+		defer eb.stop()
+		conns := h.calls("a")
+		equal(t, len(conns), 2)
+		sleep(time.Minute)
+		ea.heard()
+		eb.heard()
+		for _, c := range conns {
+			if c.key.Load().Scope == jackfield.User("ann") {
+				c.say("notifications/tools/list_changed", "")
+			}
+		}
+		equal(t, ea.heard(), "tools/list_changed")
+		equal(t, eb.heard(), "")
 	})
 }
 

@@ -113,8 +113,8 @@ func (t *table) part() {
 	for _, rows := range t.clashes {
 		for _, n := range rows {
 			r := &t.rows[n]
-			if r.item.template != nil {
-				r.final = r.item.template.final(r.server.Name)
+			if t.kind == Templates {
+				r.final = qualifiedTemplate(r.server.Name, r.item.key)
 			} else {
 				r.final = QualifiedURI(r.server.Name, r.item.key)
 			}
@@ -194,24 +194,6 @@ func (t *table) expanded(uri string) []Target {
 		}
 	}
 	return found
-}
-
-// undo finds the server's own URI in one that a template of the view expanded to,
-// for a template that others list too.
-func (t *table) undo(s *jackfield.Server, uri string) (string, bool) {
-	prefix := len(QualifiedURI(s.Name, ""))
-	for _, rows := range t.clashes {
-		for _, n := range rows {
-			r := &t.rows[n]
-			if r.server.ID != s.ID || r.item.template == nil || len(uri) < prefix {
-				continue
-			}
-			if own, ok := r.item.template.undo(uri[prefix:]); ok {
-				return own, true
-			}
-		}
-	}
-	return "", false
 }
 
 // written is a page as it was last written. It serves as long as its members are

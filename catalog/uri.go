@@ -6,8 +6,13 @@ import (
 	"strings"
 )
 
-// A URI that two servers list stands in the view as jackfield://{server}/{URI},
-// the server's name and the URI escaped as path segments.
+// What two servers list under one URI stands in the view as
+//
+//	jackfield://{server}/{URI}     a resource, the URI escaped as a path segment
+//	jackfield://{server}//{URI}    a template, as it is, so that its values come back as they went
+//
+// with the server's name escaped as a path segment. An escaped URI never begins with
+// a slash, so that the two cannot be confused.
 const uriScheme = "jackfield://"
 
 // QualifiedURI is a URI in a view that says whose resource it stands for. Every view
@@ -16,7 +21,12 @@ func QualifiedURI(server, uri string) string {
 	return uriScheme + url.PathEscape(server) + "/" + url.PathEscape(uri)
 }
 
-// splitURI is the inverse of QualifiedURI.
+// qualifiedTemplate is a template whose expansions say whose resource they stand for.
+func qualifiedTemplate(server, text string) string {
+	return uriScheme + url.PathEscape(server) + "//" + text
+}
+
+// splitURI is the inverse of QualifiedURI, and of what a qualifiedTemplate expands to.
 func splitURI(final string) (server, uri string, ok bool) {
 	rest, ok := strings.CutPrefix(final, uriScheme)
 	if !ok {
@@ -30,6 +40,9 @@ func splitURI(final string) (server, uri string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
+	if plain, ok := strings.CutPrefix(uri, "/"); ok {
+		return server, plain, plain != ""
+	}
 	uri, err = url.PathUnescape(uri)
 	return server, uri, err == nil
 }
@@ -42,15 +55,8 @@ const (
 
 // template is a URI template (RFC 6570) that URIs can be matched with.
 type template struct {
-	pieces  []piece
 	match   *regexp.Regexp // what it expands to
 	literal int            // bytes outside expressions: how specific it is
-}
-
-// piece is a literal, or an expression with its braces.
-type piece struct {
-	text       string
-	expression bool
 }
 
 // parseTemplate reads a URI template. It fails for text that is none, and for one
@@ -60,6 +66,8 @@ func parseTemplate(text string) (*template, bool) {
 		return nil, false
 	}
 	t := &template{}
+	var pattern strings.Builder
+	pattern.WriteString("(?s)^")
 	expressions := 0
 	for rest := text; rest != ""; {
 		open := strings.IndexAny(rest, "{}")
@@ -67,7 +75,7 @@ func parseTemplate(text string) (*template, bool) {
 			open = len(rest)
 		}
 		if open > 0 {
-			t.pieces = append(t.pieces, piece{text: rest[:open]})
+			pattern.WriteString(regexp.QuoteMeta(rest[:open]))
 			t.literal += open
 			rest = rest[open:]
 			continue
@@ -76,32 +84,17 @@ func parseTemplate(text string) (*template, bool) {
 		if end < 2 || strings.IndexByte(rest[1:end], '{') >= 0 {
 			return nil, false
 		}
-		t.pieces = append(t.pieces, piece{text: rest[:end+1], expression: true})
+		pattern.WriteString(expansion(rest[1]))
 		expressions++
 		rest = rest[end+1:]
 	}
 	if expressions == 0 || expressions > maxExpressions {
 		return nil, false
 	}
+	pattern.WriteString("$")
 	var err error
-	t.match, err = regexp.Compile(t.pattern(func(s string) string { return s }))
+	t.match, err = regexp.Compile(pattern.String())
 	return t, err == nil
-}
-
-// pattern is the regular expression of what the template expands to, with what
-// each expression became as a group. Each literal goes through spell.
-func (t *template) pattern(spell func(string) string) string {
-	var b strings.Builder
-	b.WriteString("(?s)^")
-	for _, p := range t.pieces {
-		if p.expression {
-			b.WriteString("(" + expansion(p.text[1]) + ")")
-		} else {
-			b.WriteString(regexp.QuoteMeta(spell(p.text)))
-		}
-	}
-	b.WriteString("$")
-	return b.String()
 }
 
 // expansion is what an expression with the operator can become (RFC 6570,
@@ -130,46 +123,4 @@ func expansion(operator byte) string {
 // matches reports whether the template can expand to uri.
 func (t *template) matches(uri string) bool {
 	return len(uri) <= maxURI && t.match.MatchString(uri)
-}
-
-// final is the template as it stands in a view where another server lists the
-// same one: its literals escaped as in QualifiedURI, its expressions unchanged.
-func (t *template) final(server string) string {
-	var b strings.Builder
-	b.WriteString(uriScheme + url.PathEscape(server) + "/")
-	for _, p := range t.pieces {
-		if p.expression {
-			b.WriteString(p.text)
-		} else {
-			b.WriteString(url.PathEscape(p.text))
-		}
-	}
-	return b.String()
-}
-
-// undo finds the URI that the server knows in one that the final template
-// expanded to: literals as they were, values exactly as they came.
-func (t *template) undo(escaped string) (string, bool) {
-	if len(escaped) > maxURI {
-		return "", false
-	}
-	re, err := regexp.Compile(t.pattern(url.PathEscape))
-	if err != nil {
-		return "", false
-	}
-	values := re.FindStringSubmatch(escaped)
-	if values == nil {
-		return "", false
-	}
-	var b strings.Builder
-	n := 1
-	for _, p := range t.pieces {
-		if p.expression {
-			b.WriteString(values[n])
-			n++
-		} else {
-			b.WriteString(p.text)
-		}
-	}
-	return b.String(), true
 }

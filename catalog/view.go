@@ -176,7 +176,7 @@ func (v *View) FindURI(owner jackfield.Scope, uri string) []Target {
 		}
 		return []Target{{Server: &v.servers[0], Key: uri}}
 	}
-	listed, templates := v.table(owner, Resources), v.table(owner, Templates)
+	listed := v.table(owner, Resources)
 	if n, ok := listed.byKey[uri]; ok {
 		return []Target{listed.rows[n].target()}
 	}
@@ -184,9 +184,9 @@ func (v *View) FindURI(owner jackfield.Scope, uri string) []Target {
 		return listed.targets(rows)
 	}
 	if server, rest, ok := splitURI(uri); ok {
-		return v.qualified(templates, server, rest, uri)
+		return v.qualified(server, rest)
 	}
-	return templates.expanded(uri)
+	return v.table(owner, Templates).expanded(uri)
 }
 
 // FindTemplate is what the URI of a completion reference stands for: a template
@@ -206,16 +206,12 @@ func (v *View) FindTemplate(owner jackfield.Scope, uri string) []Target {
 }
 
 // qualified is the target of a URI that names its server.
-func (v *View) qualified(templates *table, server, uri, whole string) []Target {
+func (v *View) qualified(server, uri string) []Target {
 	i := slices.IndexFunc(v.servers, func(s jackfield.Server) bool { return s.Name == server })
 	if i < 0 {
 		return nil
 	}
-	s := &v.servers[i]
-	if own, ok := templates.undo(s, whole); ok {
-		uri = own
-	}
-	return []Target{{Server: s, Key: uri, Quoted: wire.AppendString(nil, uri)}}
+	return []Target{{Server: &v.servers[i], Key: uri, Quoted: wire.AppendString(nil, uri)}}
 }
 
 // FinalURI is the URI in the view of a resource that its server calls uri.

@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -198,6 +200,9 @@ func FuzzCursors(f *testing.F) {
 	f.Add(tab.cursor(2))
 	f.Add(tab.cursor(8))
 	f.Add("AQAAAAAAAAAAAAAAAAA")
+	beyond := binary.BigEndian.AppendUint64([]byte{cursorForm, byte(Tools)}, tab.digest)
+	f.Add(base64.RawURLEncoding.EncodeToString(binary.AppendUvarint(beyond, 1000)))
+	f.Add(base64.RawURLEncoding.EncodeToString(binary.AppendUvarint(beyond, 1<<63)))
 	f.Fuzz(func(t *testing.T, cursor string) {
 		from, err := tab.begin(cursor)
 		if err != nil {
@@ -255,29 +260,30 @@ func TestResourcesAreFoundByTheirURIs(t *testing.T) {
 		})
 		w.set("b", func(s *script) {
 			s.names[Resources] = []string{"file:///b", "db://same"}
-			s.names[Templates] = []string{"note://{id}", "x://{+path}/b"}
+			s.names[Templates] = []string{"note://{id}", "x://{+path}/b", "x://{+more}"}
 		})
 		v := w.view("a", "b")
 		w.list(v, Resources).want(t, "file:///a", "jackfield://a/db:%2F%2Fsame", "odd uri/ä", "file:///b", "jackfield://b/db:%2F%2Fsame")
-		w.list(v, Templates).want(t, "file:///a/{name}", "jackfield://a/note:%2F%2F{id}", "x://{+path}", "jackfield://b/note:%2F%2F{id}", "x://{+path}/b")
+		w.list(v, Templates).want(t, "file:///a/{name}", "jackfield://a//note://{id}", "x://{+path}", "jackfield://b//note://{id}", "x://{+path}/b", "x://{+more}")
 		for uri, want := range map[string]string{
-			"file:///a":                      "a file:///a",
-			"file:///b":                      "b file:///b",
-			"file:///a/x%20y":                "a file:///a/x%20y",
-			"odd uri/ä":                      "a odd uri/ä",
-			"db://same":                      "a db://same, b db://same",
-			"jackfield://a/db:%2F%2Fsame":    "a db://same",
-			"jackfield://b/db:%2F%2Fsame":    "b db://same",
-			"jackfield://b/file:%2F%2F%2Fa":  "b file:///a",
-			"note://7":                       "a note://7, b note://7",
-			"jackfield://b/note:%2F%2Fx%2Fy": "b note://x%2Fy",
-			"x://1/2/3":                      "a x://1/2/3",
-			"x://1/2/b":                      "b x://1/2/b",
-			"jackfield://c/x":                "",
-			"jackfield://a/":                 "",
-			"jackfield://a":                  "",
-			"file:///c":                      "",
-			"":                               "",
+			"file:///a":                        "a file:///a",
+			"file:///b":                        "b file:///b",
+			"file:///a/x%20y":                  "a file:///a/x%20y",
+			"odd uri/ä":                        "a odd uri/ä",
+			"db://same":                        "a db://same, b db://same",
+			"jackfield://a/db:%2F%2Fsame":      "a db://same",
+			"jackfield://b/db:%2F%2Fsame":      "b db://same",
+			"jackfield://b/file:%2F%2F%2Fa":    "b file:///a",
+			"note://7":                         "a note://7, b note://7",
+			"jackfield://b//note://x%2Fy":      "b note://x%2Fy",
+			"jackfield://b/note:%2F%2Fx%252Fy": "b note://x%2Fy",
+			"x://1/2/3":                        "a x://1/2/3, b x://1/2/3",
+			"x://1/2/b":                        "b x://1/2/b",
+			"jackfield://c/x":                  "",
+			"jackfield://a/":                   "",
+			"jackfield://a":                    "",
+			"file:///c":                        "",
+			"":                                 "",
 		} {
 			var got []string
 			for _, f := range v.FindURI(ann, uri) {
@@ -290,7 +296,10 @@ func TestResourcesAreFoundByTheirURIs(t *testing.T) {
 				t.Errorf("%q is %q, want %q", uri, s, want)
 			}
 		}
-		for uri, want := range map[string]string{"note://{id}": "2", "x://{+path}": "1", "file:///a": "1", "jackfield://b/note:%2F%2F{id}": "1"} {
+		if got := w.view("b", "a").FindURI(ann, "x://1/2/b"); len(got) != 1 || got[0].Server.Name != "b" {
+			t.Errorf("%+v, want the most specific template's server alone", got)
+		}
+		for uri, want := range map[string]string{"note://{id}": "2", "x://{+path}": "1", "file:///a": "1", "jackfield://b//note://{id}": "1"} {
 			if got := v.FindTemplate(ann, uri); fmt.Sprint(len(got)) != want {
 				t.Errorf("%q has %d targets, want %s", uri, len(got), want)
 			}
@@ -430,6 +439,11 @@ func TestPagesAreAsLongAsTheServersItems(t *testing.T) {
 		two, _ := v.List(t.Context(), bob, Tools, "")
 		if &one[0] != &two[0] {
 			t.Error("written twice")
+		}
+		w.set("a", said(5*time.Minute, true))
+		w.c.Invalidate(w.def("a"), ann, "notifications/tools/list_changed")
+		if public, _ := v.List(t.Context(), bob, Tools, ""); !strings.Contains(string(public), `"cacheScope":"public"`) {
+			t.Errorf("%s", public)
 		}
 		sleep(time.Second)
 		three, _ := v.List(t.Context(), bob, Tools, "")
