@@ -104,6 +104,7 @@ func TestSignInsAndSlowCallsDoNotOpenTheBreaker(t *testing.T) {
 func TestFailuresOfAURLThatDependsOnTheUserAreThatUsersAlone(t *testing.T) {
 	o := Options[*conn]{Classify: classify, PerKeyOnly: func(k Key) bool { return k.Scope.ID < "a" }}
 	pooled(t, o, func(pt *poolTest) {
+		pt.fail("docs/ben", 1, errSignIn)
 		pt.refuse("docs/1", "docs/2", "docs/3", "docs/4", "docs/5")
 		l6, _ := pt.open("docs/6", 1)
 		defer l6.Release()
@@ -227,6 +228,15 @@ func TestWhatClosesTheBreaker(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestResetWhereNothingFailsHoldsNobodyUp(t *testing.T) {
+	pooled(t, classified, func(pt *poolTest) {
+		l, _ := pt.open("docs/ann", 1)
+		pt.p.Reset(is("docs/ann"))
+		l.Release()
+		pt.wantAll(pt.acquire("docs/bob", 1), pt.acquire("docs/carl", 1))
+	})
 }
 
 func TestResetOfTheServerFreesThoseWhoWaitForATry(t *testing.T) {

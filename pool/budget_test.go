@@ -155,24 +155,28 @@ func TestOnlyAsManyAreClosedAsPlacesAreNeeded(t *testing.T) {
 
 func TestNoMoreAreClosedWhenTheQueueIsLookedAtAgain(t *testing.T) {
 	pooled(t, Options[*conn]{Limits: Limits{OpenServer: 2}}, func(pt *poolTest) {
-		var open []*dial
-		for _, k := range []string{"a/1", "a/2"} {
+		open := make(map[string]*dial)
+		for _, k := range []string{"a/1", "a/2", "b/1", "b/2"} {
 			l, d := pt.open(k, 1)
 			d.conn.hang = true
 			l.Release()
-			open = append(open, d)
+			open[k] = d
 		}
-		a := pt.acquire("a/ann", 1)
-		for _, k := range []string{"b/bob", "c/bob"} {
+		a, b := pt.acquire("a/ann", 1), pt.acquire("b/ann", 1)
+		for _, k := range []string{"c/bob", "d/bob"} { // each start of a dial begins another round
 			l, _ := pt.open(k, 1)
 			l.Release()
 		}
-		open[1].wantOpen()
+		open["a/2"].wantOpen()
+		open["b/2"].wantOpen()
 		time.Sleep(10 * time.Second)
-		open[0].wantClosed()
-		d := pt.wantDial("a/ann")
-		d.finish(nil)
-		a.wantLease(d).Release()
+		open["a/1"].wantClosed()
+		open["b/1"].wantClosed()
+		for _, who := range []*ask{a, b} {
+			d := pt.wantDial(who.key)
+			d.finish(nil)
+			who.wantLease(d).Release()
+		}
 	})
 }
 

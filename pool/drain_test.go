@@ -473,17 +473,22 @@ func TestCloseReturnsThoughAConnectionDoesNot(t *testing.T) {
 	})
 }
 
-func TestCloseForgetsAnAttemptAfterAFailure(t *testing.T) {
+func TestCloseForgetsAttemptsAfterAFailure(t *testing.T) {
 	pooled(t, classified, func(pt *poolTest) {
-		pt.fail("docs/ann", 1, errRefused)
-		time.Sleep(time.Second)
-		a := pt.acquire("docs/ann", 1)
-		pt.wantDial("docs/ann")
-		if err := pt.p.Close(pt.Context()); err != nil {
-			t.Errorf("Close: %v", err)
+		servers := keys(20, "server%d/ann")
+		for _, k := range servers {
+			pt.fail(k, 1, errRefused)
 		}
-		a.wantError("shutting down")
-		pt.wantNothing("docs/ann")
+		time.Sleep(time.Second)
+		asks := pt.acquireAll(servers)
+		start := time.Now()
+		if err := pt.p.Close(pt.Context()); err != nil || time.Since(start) != 0 {
+			t.Errorf("Close: %v after %v", err, time.Since(start))
+		}
+		for _, a := range asks {
+			a.wantError("shutting down")
+			pt.wantNothing(a.key)
+		}
 	})
 }
 
