@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,6 +261,91 @@ func TestTasksAndAVendorsQuestionsReachTheClient(t *testing.T) {
 	})
 }
 
+func TestQuestionsAreBoundedAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{do: func(ctx context.Context, _ broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
+			_, err := p.Ask(ctx, make([]exchange.Question, 0))
+			if err != nil {
+				t.Error(err)
+			}
+			many := make([]exchange.Question, maxAsked+1)
+			for i := range many {
+				many[i].Method = "roots/list"
+			}
+			if _, err = p.Ask(ctx, many); jackfield.CodeOf(err) != jackfield.Exhausted {
+				t.Error(err)
+			}
+			_, err = p.Ask(ctx, many[:maxAsked])
+			return exchange.Result{}, err
+		}}})
+		began := time.Now()
+		c := dial(h, http.MethodPost, "/mcp", legacyCall("1", "tools/call", "{}"), initialize(t, h, "/mcp", "2025-06-18", `{"roots":{}}`))
+		for range 2 * maxAsked { // asked, and given up
+			_ = c.message(t)
+		}
+		if got := c.message(t); !strings.Contains(got, "did not answer") || time.Since(began) != 10*time.Minute {
+			t.Errorf("%s after %v", got, time.Since(began))
+		}
+		c.wantEnd(t)
+		if s := h.sessions.only(t); s.asked != nil {
+			t.Errorf("%d questions are remembered", len(s.asked))
+		}
+		shut(t, h)
+	})
+}
+
+func TestAQuestionEndsWithItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{}})
+		hs := initialize(t, h, "/mcp", "2025-06-18", `{"roots":{}}`)
+		c := dial(h, http.MethodGet, "/mcp", "", hs)
+		asked := make(chan error)
+		go func() {
+			_, err := h.sessions.only(t).home.Ask(context.Background(), []exchange.Question{{Method: "roots/list"}})
+			asked <- err
+		}()
+		_ = c.message(t)
+		send(h, http.MethodDelete, "/mcp", "", hs)
+		if err := <-asked; jackfield.CodeOf(err) != jackfield.Unavailable {
+			t.Error(err)
+		}
+		c.wantEnd(t)
+		shut(t, h)
+	})
+}
+
+func TestAServersOwnCancellationDoesNotReachTheClient(t *testing.T) {
+	h := open(t, Options{Broker: &script{do: func(ctx context.Context, _ broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
+		_ = p.Notify(ctx, "notifications/cancelled", wire.Raw(`{"requestId":1}`))
+		_ = p.Notify(ctx, "notifications/progress", wire.Raw(`{"progress":1}`))
+		return result(`{}`), nil
+	}}})
+	if w := send(h, http.MethodPost, "/mcp", legacyCall("1", "tools/call", "{}"), initialize(t, h, "/mcp", "2025-11-25", "{}")); w.Header().Get("Content-Type") != "application/json" {
+		t.Error(w.Body)
+	}
+}
+
+func TestAnsweredStreamsAreKeptWithinBounds(t *testing.T) {
+	h := open(t, Options{Limits: Limits{Events: 10_000}, Broker: &script{do: func(ctx context.Context, _ broker.Caller, r *exchange.Request, p exchange.Peer) (exchange.Result, error) {
+		_ = p.Notify(ctx, "notifications/x", nil)
+		return result(string(r.Params.Raw())), nil
+	}}})
+	hs := initialize(t, h, "/mcp", "2025-11-25", "{}")
+	s := h.sessions.only(t)
+	for i := range 2 * maxReplays {
+		send(h, http.MethodPost, "/mcp", legacyCall(strconv.Itoa(i), "x", "{}"), hs)
+	}
+	if len(s.posts) != maxReplays {
+		t.Errorf("%d streams are kept", len(s.posts))
+	}
+	other := initialize(t, h, "/mcp", "2025-11-25", "{}")
+	was := h.Status().Events
+	send(h, http.MethodPost, "/mcp", legacyCall("1", "x", `{"a":"`+strings.Repeat("x", 10_000)+`"}`), other)
+	if now := h.Status().Events; now != was {
+		t.Errorf("%d bytes are kept, %d before", now, was)
+	}
+}
+
 func TestAQuestionThatIsTakenBackIsCancelledAtTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(Options{Broker: &script{do: func(ctx context.Context, _ broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
@@ -503,6 +589,66 @@ func TestTheSessionsOwnStreamTellsWhatBelongsToNoRequest(t *testing.T) {
 		if err := <-closed; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+func TestListeningSurvivesReadersThatReplaceOneAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var listening atomic.Int32
+		var deliver func(exchange.Event)
+		fail := true
+		h := New(Options{Broker: &script{listen: func(ctx context.Context, _ broker.Caller, f broker.Filter, ready func(broker.Filter), d func(exchange.Event)) error {
+			if fail {
+				fail = false
+				return errors.New("not this time")
+			}
+			listening.Add(1)
+			defer listening.Add(-1)
+			deliver = d
+			<-ctx.Done()
+			return nil
+		}}})
+		hs := initialize(t, h, "/mcp", "2025-06-18", "{}")
+		send(h, http.MethodPost, "/mcp", legacyCall("1", "logging/setLevel", `{"level":"error"}`), hs)
+		a := dial(h, http.MethodGet, "/mcp", "", hs)
+		synctest.Wait() // the listening failed
+		b := dial(h, http.MethodGet, "/mcp", "", hs)
+		a.wantEnd(t)
+		time.Sleep(time.Minute)
+		if listening.Load() != 1 {
+			t.Error("nobody listens for a reader")
+		}
+		deliver(exchange.Event{Method: "notifications/message", Params: wire.Raw(`{"level":"info"}`)})
+		deliver(exchange.Event{Method: "notifications/vendor"})
+		last := b.next(t)
+		if !strings.Contains(string(last.Data), "vendor") {
+			t.Errorf("%s", last.Data)
+		}
+		b.leave()
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if listening.Load() != 0 || h.Status().Events != 0 {
+			t.Error("still listening for nobody")
+		}
+
+		// Back with the id of a stream that is gone, when the new one has something.
+		c := dial(h, http.MethodGet, "/mcp", "", hs)
+		synctest.Wait()
+		c.leave()
+		for range 3 {
+			deliver(exchange.Event{Method: "notifications/tools/list_changed"})
+		}
+		id, n, _ := parseEventID(last.ID)
+		c = dial(h, http.MethodGet, "/mcp", "", append(hs, "Last-Event-ID: "+eventID(id, n+50)))
+		if got := c.message(t); !strings.Contains(got, "tools/list_changed") {
+			t.Error(got)
+		}
+		deliver(exchange.Event{Method: "notifications/vendor"})
+		if got := c.message(t); !strings.Contains(got, "vendor") {
+			t.Errorf("the same change is told again: %s", got)
+		}
+		c.leave()
+		shut(t, h)
 	})
 }
 

@@ -123,7 +123,7 @@ func (l *listener) farewell() wire.Raw {
 func (l *listener) deliver(ev exchange.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.ready || !wanted(l.has, ev.Method) {
+	if !wanted(l.has, ev.Method) { // nothing is, before it was acknowledged
 		return
 	}
 	params := wire.NewObject([]string{"_meta"})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,8 @@ func TestModernResultOfALegacyServerIsCompleted(t *testing.T) {
 		{"tools/call", `"name":"x"`, result(`{"content":[ ]}`), 200, `{"jsonrpc":"2.0","id":1,"result":{"content":[ ],"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"jackfield","version":"0"}}}}`},
 		{"resources/read", `"uri":"u:x"`, result(`{"_meta":{"a":1},"contents":[]}`), 200, `{"jsonrpc":"2.0","id":1,"result":{"_meta":{"a":1,"io.modelcontextprotocol/serverInfo":{"name":"jackfield","version":"0"}},"contents":[],"resultType":"complete","ttlMs":0,"cacheScope":"private"}}`},
 		{"resources/read", `"uri":"u:x"`, modernRes(`{"resultType":"complete","ttlMs":7}`), 200, `{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ttlMs":7}}`},
+		{"resources/read", `"uri":"u:x"`, result(`{"ttlMs":5,"cacheScope":"public","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"own"}}}`), 200, `{"jsonrpc":"2.0","id":1,"result":{"ttlMs":5,"cacheScope":"public","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"own"}},"resultType":"complete"}}`},
+		{"tools/call", `"name":"x"`, exchange.Result{Raw: wire.Raw(`{"resultType":"input_required","inputRequests":{ }}`), Modern: true, Input: &exchange.Input{}}, 200, `{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{ }}}`},
 		{"tools/call", `"name":"x"`, result(`[]`), 200, `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"the server answered with something that is not a valid result: not an acceptable message: not an object"}}`},
 		{"resources/read", `"uri":"u:x"`, exchange.Result{Err: failure(-32002, "gone")}, 200, `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"gone"}}`},
 		{"tools/call", `"name":"x"`, exchange.Result{Err: failure(-32601, "no")}, 404, `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}`},
@@ -94,6 +97,7 @@ func TestModernNotificationsComeFirstOnAStreamWithTheClientsOwnToken(t *testing.
 		_ = p.Notify(ctx, "notifications/progress", wire.Raw(`{"progress":1,"progressToken":77}`))
 		_ = p.Notify(ctx, "notifications/message", wire.Raw(`{"level":"debug","data":1}`))
 		_ = p.Notify(ctx, "notifications/message", wire.Raw(`{"level":"error","data":2}`))
+		_ = p.Notify(ctx, "notifications/message", wire.Raw(`{"level":"unheard of","data":3}`))
 		_ = p.Notify(ctx, "notifications/tools/list_changed", nil)
 		_ = p.Notify(ctx, "notifications/cancelled", wire.Raw(`{"requestId":1}`))
 		_ = p.Notify(ctx, "notifications/vendor/x", wire.Raw(`{"a":1}`))
@@ -107,6 +111,7 @@ func TestModernNotificationsComeFirstOnAStreamWithTheClientsOwnToken(t *testing.
 	want := []string{
 		`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1,"progressToken":"to\u006ben"}}`,
 		`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":2}}`,
+		`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"unheard of","data":3}}`,
 		`{"jsonrpc":"2.0","method":"notifications/vendor/x","params":{"a":1}}`,
 		`{"jsonrpc":"2.0","id":"i\u0064","result":{"resultType":"complete"}}`,
 	}
@@ -117,6 +122,59 @@ func TestModernNotificationsComeFirstOnAStreamWithTheClientsOwnToken(t *testing.
 	if evs[0].ID != "" || w.Header().Get("X-Accel-Buffering") != "no" || w.Header().Get("Content-Type") != "text/event-stream" {
 		t.Errorf("event id %q, headers %v", evs[0].ID, w.Header())
 	}
+}
+
+func TestWhatComesBehindTheAnswerIsDropped(t *testing.T) {
+	var peer exchange.Peer
+	h := open(t, Options{Broker: &script{do: func(_ context.Context, _ broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
+		peer = p
+		return modernRes(`{}`), nil
+	}}})
+	for _, w := range []*httptest.ResponseRecorder{
+		sendModern(h, "/mcp", "1", "tools/call", `"name":"x"`, `"progressToken":1`),
+		send(h, http.MethodPost, "/mcp", legacyCall("1", "tools/call", `{"_meta":{"progressToken":1}}`), initialize(t, h, "/mcp", "2025-11-25", "{}")),
+	} {
+		was := w.Body.String()
+		_ = peer.Notify(t.Context(), "notifications/progress", wire.Raw(`{}`))
+		if h.Status().Events != 0 || w.Body.String() != was {
+			t.Errorf("%+v %s", h.Status(), w.Body)
+		}
+	}
+}
+
+func TestHeadersThatStandTwiceAreRefused(t *testing.T) {
+	h := open(t, Options{Broker: &script{}})
+	for _, name := range []string{"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name"} {
+		body, hs := modernCall("1", "tools/call", `"name":"x"`, "")
+		r := request(t.Context(), http.MethodPost, "/mcp", body, hs)
+		r.Header.Add(name, "other")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if code, message, _ := errorOf(t, w); code != wire.CodeHeaderMismatch || !strings.Contains(message, "more than once") {
+			t.Errorf("%s: %s", name, w.Body)
+		}
+	}
+}
+
+func TestANegativeLifetimeIsNone(t *testing.T) {
+	h := open(t, Options{Broker: &script{about: func(broker.Caller) (broker.About, error) { return broker.About{TTL: -time.Second}, nil }}})
+	if w := sendModern(h, "/mcp", "1", "server/discover", "", ""); !strings.Contains(w.Body.String(), `"capabilities":{},"ttlMs":0,"cacheScope":"private"`) {
+		t.Error(w.Body)
+	}
+}
+
+func TestAListenIsNotARequestThatIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{}, Limits: Limits{Requests: 1}})
+		body, hs := modernCall("1", "subscriptions/listen", `"notifications":{}`, "")
+		c := dial(h, http.MethodPost, "/mcp", body, hs)
+		_ = c.message(t)
+		if w := sendModern(h, "/mcp", "2", "tools/call", `"name":"x"`, ""); w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		c.leave()
+		shut(t, h)
+	})
 }
 
 func TestModernClientThatAskedForNothingHearsNothing(t *testing.T) {
@@ -280,6 +338,7 @@ func TestListenAcknowledgesFirstAndTagsWhatItTells(t *testing.T) {
 			}
 			d(exchange.Event{Method: "notifications/tools/list_changed"}) // too early
 			ready(broker.Filter{Tools: true, URIs: f.URIs[:1]})
+			ready(broker.Filter{}) // once is enough
 			deliver <- d
 			<-ctx.Done()
 			return nil

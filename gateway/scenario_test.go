@@ -159,6 +159,8 @@ func TestWrongEnvelopesGetOneClearError(t *testing.T) {
 		{"another name header", "POST", "/mcp", b.modernBody, with(b.modern, "Mcp-Name: write"), 400, -32020, "7", "write"},
 		{"a name header that is not base64", "POST", "/mcp", b.modernBody, with(b.modern, "Mcp-Name: =?base64?cmVhZA=?="), 400, -32020, "7", "Mcp-Name"},
 		{"a tool without a name", "POST", "/mcp", strings.Replace(b.modernBody, `"name":"read",`, "", 1), with(b.modern, "Mcp-Name:"), 400, -32602, "7", "params.name"},
+		{"a task without a name header", "POST", "/mcp", strings.NewReplacer("tools/call", "tasks/get", `"name"`, `"taskId"`).Replace(b.modernBody), with(b.modern, "Mcp-Method: tasks/get", "Mcp-Name:"), 400, -32020, "7", "Mcp-Name"},
+		{"listen to too much", "POST", "/mcp", strings.NewReplacer("tools/call", "subscriptions/listen", `"name":"read"`, `"notifications":{"resourceSubscriptions":["u"`+strings.Repeat(`,"u"`, maxURIs)+`]}`).Replace(b.modernBody), with(b.modern, "Mcp-Method: subscriptions/listen"), 400, -32602, "7", "1000"},
 		{"a modern response", "POST", "/mcp", `{"jsonrpc":"2.0","id":7,"result":{}}`, b.modern, 400, -32600, "null", "no responses"},
 		{"a modern initialize", "POST", "/mcp", strings.ReplaceAll(b.modernBody, "tools/call", "initialize"), with(b.modern, "Mcp-Method: initialize"), 404, -32601, "7", "initialize"},
 		{"a modern ping", "POST", "/mcp", strings.ReplaceAll(b.modernBody, "tools/call", "ping"), with(b.modern, "Mcp-Method: ping"), 404, -32601, "7", "ping"},

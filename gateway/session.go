@@ -169,8 +169,7 @@ func (t *sessions) find(sealed, owner, only string) (*session, error) {
 	if s == nil {
 		return nil, jackfield.Errorf(jackfield.NotFound, "the session has ended; initialize again")
 	}
-	s.seat.busy++
-	t.touchLocked(s)
+	s.seat.busy++ // whoever is busy neither expires nor makes room; release says when that ended
 	return s, nil
 }
 
@@ -184,11 +183,6 @@ func (t *sessions) release(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.seat.busy--
-	t.touchLocked(s)
-}
-
-// touchLocked notes that s is in use. mu is held.
-func (t *sessions) touchLocked(s *session) {
 	if s.seat.at != nil {
 		s.seat.used = time.Now()
 		t.order.MoveToFront(s.seat.at)

@@ -283,6 +283,31 @@ func TestAKnownSessionCostsLittle(t *testing.T) {
 	}
 }
 
+func TestASessionEndsOnce(t *testing.T) {
+	b := &script{}
+	h := open(t, Options{Broker: b})
+	initialize(t, h, "/mcp", "2025-11-25", "{}")
+	s := h.sessions.only(t)
+	h.sessions.end(s, errClosing)
+	h.sessions.end(s, errClosing)
+	if b.sessionsEnded() != 1 {
+		t.Errorf("ended %d times", b.sessionsEnded())
+	}
+}
+
+func TestWhoAClientIsKeepsNoRequestAlive(t *testing.T) {
+	body := []byte(`{"protocolVersion":"2025-11-25","clientInfo":{"name":"c"}}`)
+	c, err := readClient(body)
+	clear(body)
+	if err != nil || string(c.info) != `{"name":"c"}` {
+		t.Errorf("%q %v", c.info, err)
+	}
+	c, err = readClient([]byte(`{"protocolVersion":"2025-11-25","clientInfo":{"name":"` + strings.Repeat("x", maxClientInfo) + `"}}`))
+	if err != nil || c.info != nil {
+		t.Errorf("%d bytes of client info are kept: %v", len(c.info), err)
+	}
+}
+
 func TestSessionErrorsAreJackfieldErrors(t *testing.T) {
 	h := open(t, Options{Broker: &script{}})
 	if _, err := h.sessions.find("x", "ann", ""); jackfield.CodeOf(err) != jackfield.NotFound {

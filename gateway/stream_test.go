@@ -41,6 +41,56 @@ func TestAStreamIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+func TestWhatWasSentGoesBeforeWhatWaits(t *testing.T) {
+	l := &ledger{max: 1 << 30}
+	s := newStream("p1", l)
+	for range maxEvents {
+		s.push([]byte("sent"), needed)
+	}
+	_, next, _ := s.pending(nil, 0)
+	for i := range maxEvents {
+		s.push([]byte(fmt.Sprint("waits", i)), needed)
+	}
+	evs, _, _ := s.pending(nil, next)
+	if len(evs) != maxEvents || len(s.events) != maxEvents || string(evs[0].data) != "waits0" {
+		t.Errorf("%d of %d events wait, first %s", len(evs), len(s.events), evs[0].data)
+	}
+	if n := l.dropped.Load(); n != 0 {
+		t.Errorf("what was sent counts as dropped: %d", n)
+	}
+}
+
+func TestOnlyWhoHoldsTheTapGivesItBack(t *testing.T) {
+	s := newStream("p1", &ledger{max: 1 << 30})
+	a, b := s.attach(), s.attach()
+	if s.detach(a) || !s.attached() {
+		t.Error("the old one gave back what the new one holds")
+	}
+	if !s.detach(b) || s.attached() {
+		t.Error("still held")
+	}
+}
+
+func TestCommentsFillTheSilenceOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{}})
+		s := newStream("", &h.ledger)
+		w := httptest.NewRecorder()
+		ended := make(chan error)
+		go func() { ended <- s.serve(t.Context(), h.eventWriter(w), s.attach(), 0) }()
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			s.push([]byte("x"), notice)
+		}
+		time.Sleep(46 * time.Second)
+		s.end()
+		if err := <-ended; err != nil || strings.Count(w.Body.String(), ": keep-alive") != 3 {
+			t.Errorf("%v %q", err, w.Body)
+		}
+		shut(t, h)
+	})
+}
+
 func TestAChangeThatWaitsIsNotToldTwice(t *testing.T) {
 	s := newStream("g1", &ledger{max: 1 << 30})
 	for range 3 {
