@@ -25,10 +25,7 @@ func TestAnIdleConnectionIsClosedByTheClockAlone(t *testing.T) {
 		l, d := pt.open("docs/ann", 1)
 		time.Sleep(time.Hour)
 		l.Release()
-		time.Sleep(15*time.Minute - time.Second)
-		d.wantOpen()
-		time.Sleep(2 * time.Second)
-		d.wantClosed()
+		d.wantClosedAfter(15 * time.Minute)
 		pt.wantNothing("docs/ann")
 	})
 }
@@ -43,10 +40,7 @@ func TestEveryUseBeginsANewIdleTime(t *testing.T) {
 			time.Sleep(7 * time.Minute)
 			l.Release()
 		}
-		time.Sleep(15*time.Minute - time.Second)
-		d.wantOpen()
-		time.Sleep(2 * time.Second)
-		d.wantClosed()
+		d.wantClosedAfter(15 * time.Minute)
 	})
 }
 
@@ -56,10 +50,7 @@ func TestAShortUseMovesTheEndOfTheIdleTime(t *testing.T) {
 		l.Release()
 		time.Sleep(5 * time.Minute)
 		pt.acquire("docs/ann", 1).wantLease(d).Release()
-		time.Sleep(15*time.Minute - time.Second)
-		d.wantOpen()
-		time.Sleep(2 * time.Second)
-		d.wantClosed()
+		d.wantClosedAfter(15 * time.Minute)
 	})
 }
 

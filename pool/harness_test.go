@@ -360,6 +360,15 @@ func (d *dial) wantClosed() {
 	}
 }
 
+// wantClosedAfter: open until then, and closed politely a second later at the most.
+func (d *dial) wantClosedAfter(wait time.Duration) {
+	d.pt.Helper()
+	time.Sleep(wait - time.Second)
+	d.wantOpen()
+	time.Sleep(2 * time.Second)
+	d.wantClosed()
+}
+
 // wantCut: cut with a reason that says this, and closed, once.
 func (d *dial) wantCut(reason string) {
 	d.pt.Helper()
