@@ -595,7 +595,7 @@ func TestTheSessionsOwnStreamTellsWhatBelongsToNoRequest(t *testing.T) {
 func TestListeningSurvivesReadersThatReplaceOneAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var listening atomic.Int32
-		var deliver func(exchange.Event)
+		delivers := make(chan func(exchange.Event), 2)
 		fail := true
 		h := New(Options{Broker: &script{listen: func(ctx context.Context, _ broker.Caller, f broker.Filter, ready func(broker.Filter), d func(exchange.Event)) error {
 			if fail {
@@ -604,7 +604,7 @@ func TestListeningSurvivesReadersThatReplaceOneAnother(t *testing.T) {
 			}
 			listening.Add(1)
 			defer listening.Add(-1)
-			deliver = d
+			delivers <- d
 			<-ctx.Done()
 			return nil
 		}}})
@@ -618,6 +618,7 @@ func TestListeningSurvivesReadersThatReplaceOneAnother(t *testing.T) {
 		if listening.Load() != 1 {
 			t.Error("nobody listens for a reader")
 		}
+		deliver := <-delivers
 		deliver(exchange.Event{Method: "notifications/message", Params: wire.Raw(`{"level":"info"}`)})
 		deliver(exchange.Event{Method: "notifications/vendor"})
 		last := b.next(t)
@@ -633,7 +634,7 @@ func TestListeningSurvivesReadersThatReplaceOneAnother(t *testing.T) {
 
 		// Back with the id of a stream that is gone, when the new one has something.
 		c := dial(h, http.MethodGet, "/mcp", "", hs)
-		synctest.Wait()
+		deliver = <-delivers
 		c.leave()
 		for range 3 {
 			deliver(exchange.Event{Method: "notifications/tools/list_changed"})
