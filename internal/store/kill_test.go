@@ -22,8 +22,8 @@ import (
 const childVariable = "JACKFIELD_STORE_CHILD"
 
 const (
-	directories = 4
-	kills       = 25 // of processes that write to one directory
+	directories = 2
+	kills       = 10 // of processes that write to one directory
 	servers     = 6
 )
 
@@ -37,7 +37,7 @@ func generation(n int) catalog.Kept {
 		for kind := catalog.Tools; kind <= catalog.Templates; kind++ {
 			list := catalog.KeptList{Kind: kind, Fingerprint: strconv.Itoa(n), Fetched: time.UnixMilli(int64(n))}
 			for i := range 5 + n%7 {
-				list.Items = append(list.Items, wire.Raw(fmt.Sprintf(`{"name":"g%d_%d","d":%q}`, n, i, strings.Repeat("x", 200*s))))
+				list.Items = append(list.Items, wire.Raw(fmt.Sprintf(`{"name":"g%d_%d","d":%q}`, n, i, strings.Repeat("x", 50*s))))
 			}
 			l.Lists = append(l.Lists, list)
 		}
@@ -71,8 +71,8 @@ func writeUntilKilled(dir string) {
 	os.Exit(1)
 }
 
-// TestAKilledProcessLeavesACompleteCatalogBehind kills a process a hundred times
-// while it writes. The next one finds the whole of one generation each time, and
+// TestAKilledProcessLeavesACompleteCatalogBehind kills a process again and again
+// while it writes; app kills whole gateways, and more often. The next one finds the whole of one generation each time, and
 // never one before the last that was acknowledged.
 func TestAKilledProcessLeavesACompleteCatalogBehind(t *testing.T) {
 	exe, err := os.Executable()
