@@ -338,6 +338,19 @@ func TestAServerThatAsksOnTheGETStreamFindsSomebodyThere(t *testing.T) {
 	})
 }
 
+func TestTheGETStreamOutlivesATimerThatFiredTooLate(t *testing.T) {
+	d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy}), withCaps)
+	leave, err := d.attend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.attendance.end(d.Conn) // as the timer of the call before would
+	d.s.WaitListeners(t, 1)
+	leave()
+	d.attendance.end(d.Conn)
+	d.s.WaitListeners(t, 0)
+}
+
 func TestNobodyWaitsOnTheGETStreamWithoutNeed(t *testing.T) {
 	for name, c := range map[string]struct {
 		script upstreamtest.Script

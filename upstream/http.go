@@ -140,23 +140,15 @@ func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte
 	}).WithContext(ctx)
 	if body != nil {
 		req.ContentLength = int64(len(body))
-		req.Body = newPayload(body)
-		req.GetBody = func() (io.ReadCloser, error) { return newPayload(body), nil }
+		req.Body = inMemory(body)
+		req.GetBody = func() (io.ReadCloser, error) { return inMemory(body), nil }
 	}
 	return w.transport.RoundTrip(req)
 }
 
-// payload is the body of a request.
-type payload struct{ bytes.Reader }
-
-func newPayload(b []byte) *payload {
-	p := &payload{}
-	p.Reset(b)
-	return p
-}
-
-// Close does nothing.
-func (*payload) Close() error { return nil }
+// inMemory is the body of a request. net/http knows these types: it waits for no
+// reader, and writes the headers and the body in one.
+func inMemory(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
 // Leftovers are what may still come after all that matters was read.
 const (

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/internal/upstreamtest"
@@ -82,6 +83,31 @@ func TestListsThatAreNotQuiteRight(t *testing.T) {
 				t.Errorf("got %s, public %v, ttl %v: %q", list.Items, list.Public, list.TTL, said)
 			}
 		})
+	}
+}
+
+func TestAListIsAsFreshAndAsPublicAsTheLeastOfItsPages(t *testing.T) {
+	pages := []string{
+		`{"tools":[],"nextCursor":"1","ttlMs":1000,"cacheScope":"public"}`,
+		`{"tools":[],"nextCursor":"2","ttlMs":500,"cacheScope":"private"}`,
+		`{"tools":[],"ttlMs":2000,"cacheScope":"public"}`,
+	}
+	calls := 0
+	answers := map[string]string{"initialize": `{"jsonrpc":"2.0","id":ID,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}`}
+	front := httptest.NewServer(canned(t, answers, func(text string) {
+		if strings.Contains(text, "tools/list") {
+			answers["tools/list"] = `{"jsonrpc":"2.0","id":ID,"result":` + pages[calls] + `}`
+			calls++
+		}
+	}))
+	t.Cleanup(front.Close)
+	conn, err := Dial(t.Context(), Options{Name: "x", Endpoint: jackfield.Endpoint{Transport: jackfield.TransportHTTP, URL: front.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shut(t, conn)
+	if list, err := conn.List(t.Context(), "tools/list"); err != nil || list.TTL != 500*time.Millisecond || list.Public || calls != 3 {
+		t.Errorf("got %+v, %v after %d pages", list, err, calls)
 	}
 }
 

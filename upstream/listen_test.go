@@ -1,18 +1,22 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/internal/upstreamtest"
+	"github.com/jackfield-dev/jackfield/wire"
 )
 
 // ear is one who listens.
@@ -91,6 +95,9 @@ func TestWhoWantsMoreGetsItWithoutAGap(t *testing.T) {
 				if n := d.s.Count("subscriptions/listen"); n != 2 {
 					t.Errorf("%d × subscriptions/listen", n)
 				}
+				if d.Shape().Transport == "http" {
+					d.s.WaitListeners(t, 1) // the first one was closed
+				}
 				return
 			}
 			if n := d.s.Count("resources/subscribe"); n != 2 {
@@ -104,6 +111,43 @@ func TestWhoWantsMoreGetsItWithoutAGap(t *testing.T) {
 			d.s.Wait(t, "resources/unsubscribe", 2)
 		})
 	}
+}
+
+func TestWhoComesWhenTheLastOneLeavesIsSubscribedAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy, InProcess: true}), func(o *Options) {
+			next := o.Client.Transport
+			o.Client = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				text := []byte{}
+				if r.Body != nil {
+					var err error
+					if text, err = io.ReadAll(r.Body); err != nil {
+						return nil, err
+					}
+					r.Body = io.NopCloser(bytes.NewReader(text))
+				}
+				if m, err := wire.Parse(text); err == nil && strings.Contains(m.Method, "subscribe") {
+					if m.Method == "resources/unsubscribe" {
+						time.Sleep(time.Second)
+					}
+					mu.Lock()
+					order = append(order, m.Method)
+					mu.Unlock()
+				}
+				return next.RoundTrip(r)
+			})}
+		})
+		a := d.listen(t, Interest{URIs: []string{"test://a"}})
+		a.wantReady(t)
+		a.leave()
+		<-a.ended
+		d.listen(t, Interest{URIs: []string{"test://a"}}).wantReady(t)
+		if want := []string{"resources/subscribe", "resources/unsubscribe", "resources/subscribe"}; !slices.Equal(order, want) {
+			t.Errorf("got %q", order)
+		}
+	})
 }
 
 func TestAStreamThatBreaksIsOpenedAgainAndWhatWasMissedReported(t *testing.T) {

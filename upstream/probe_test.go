@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -302,6 +303,37 @@ func TestInitializeIsTriedAgainWithAVersionThatTheServerNames(t *testing.T) {
 	shut(t, c)
 	if c.Shape().Version != exchange.V20250618 || !strings.Contains(versions[1], `"protocolVersion":"2025-06-18"`) {
 		t.Errorf("got %+v; sent %q", c.Shape(), versions)
+	}
+}
+
+func TestAModernServerThatRefusesDiscoverIsNotTakenForALegacyOne(t *testing.T) {
+	for _, code := range []int{-32020, -32021} {
+		initialized := false
+		front := httptest.NewServer(canned(t, map[string]string{
+			"server/discover": fmt.Sprintf(`{"jsonrpc":"2.0","id":ID,"error":{"code":%d,"message":"not like this"}}`, code),
+			"initialize":      `{"jsonrpc":"2.0","id":ID,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}`,
+		}, func(text string) { initialized = initialized || strings.Contains(text, `"initialize"`) }))
+		t.Cleanup(front.Close)
+		j, e := refused(t, Options{Name: "x", Endpoint: jackfield.Endpoint{Transport: jackfield.TransportHTTP, URL: front.URL}})
+		if e.Stage != StageInitialize || !strings.Contains(j.Message, "refuses server/discover: not like this") || initialized {
+			t.Errorf("got %v: %s; initialized: %v", e.Stage, j.Message, initialized)
+		}
+	}
+}
+
+func TestASessionIDThatIsNoneFailsTheDial(t *testing.T) {
+	s := upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy})
+	d := &desk{}
+	o := d.optionsFor(s)
+	o.Client = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		rep, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil && rep.Header.Get("Mcp-Session-Id") != "" {
+			rep.Header.Set("Mcp-Session-Id", "a b")
+		}
+		return rep, err
+	})}
+	if j, e := refused(t, o); e.Stage != StageProtocol || !strings.Contains(j.Message, "session id") {
+		t.Errorf("got %v: %s", e.Stage, j.Message)
 	}
 }
 
