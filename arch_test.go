@@ -45,14 +45,15 @@ var rooms = map[string]room{
 	"oauth":       {doors: words, outside: true},
 
 	// The front of the library, and what is in front of it.
-	"broker":  {doors: append([]string{"pool", "connections", "catalog"}, words...)},
-	"gateway": {doors: append([]string{"broker"}, words...)},
+	"broker":  {doors: append([]string{"pool", "connections", "catalog", "internal/alarm"}, words...)},
+	"gateway": {doors: append([]string{"broker", "internal/alarm"}, words...)},
 
 	// The only place that wires.
 	"app":           {doors: []string{"*"}, outside: true},
 	"bench":         {doors: append([]string{"app"}, words...), outside: true},
 	"cmd/jackfield": {doors: append([]string{"app", "upstream", "internal/api", "internal/demo"}, words...), outside: true},
 
+	"internal/alarm":             {},
 	"internal/registry":          {doors: append([]string{"internal/registry/document"}, words...), outside: true},
 	"internal/registry/document": {outside: true},
 	"internal/policy":            {doors: words},

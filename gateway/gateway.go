@@ -143,6 +143,7 @@ type Handler struct {
 	streams  *quota
 	sessions *sessions
 	states   sealer
+	clocks   clocks
 	bodies   atomic.Int64 // bytes of request bodies in memory
 	ledger   ledger
 	lastID   atomic.Int64 // of our own requests to clients
@@ -176,6 +177,7 @@ func New(o Options) *Handler {
 		gate:    newGate(o.Limits.Requests),
 		streams: newQuota(o.Limits.Streams, o.Limits.OwnerStreams),
 		states:  newSealer(o.Key, "request state"),
+		clocks:  newClocks(o.Timing),
 	}
 	h.ledger.max = int64(o.Limits.Events)
 	h.sessions = newSessions(o, newSealer(o.Key, "session id"))

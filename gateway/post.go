@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
@@ -81,9 +80,9 @@ func (x *inbound) read() (body []byte, held int64, err error) {
 	if x.r.ContentLength > int64(limit) {
 		return nil, 0, errTooLarge
 	}
-	// net/http takes the deadline back when the body has been read. Connections
-	// that know none (tests, some middleware) do without.
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(x.opts.Timing.Body))
+	reading := &deadline{}
+	reading.begin(x.clocks.body, x.w, (*http.ResponseController).SetReadDeadline)
+	defer reading.end()
 	size, whole := firstRead, limit+1 // one more, to see the end
 	if n := x.r.ContentLength; n >= 0 {
 		whole = int(n) + 1

@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
 
+	"github.com/jackfield-dev/jackfield/internal/alarm"
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
@@ -24,21 +24,25 @@ type reply struct {
 	stream *stream       // nil while the answer can still be JSON
 	done   bool          // the answer is given
 	served chan struct{} // closed when nobody writes the response any more
-	quiet  *time.Timer   // makes a stream of a reply that takes long
 
-	head [80]byte // room for the beginning of a JSON answer
+	quiet   alarm.Alarm // makes a stream of a reply that takes long
+	writing deadline
+	head    [80]byte // room for the beginning of a JSON answer
 }
 
 // watch makes a stream of the reply when there is no answer after a while: the
 // client, and every proxy on the way, then sees that somebody is at work.
 func (r *reply) watch() {
-	r.quiet = time.AfterFunc(r.x.opts.Timing.Quiet, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if !r.done {
-			r.streamLocked()
-		}
-	})
+	r.x.clocks.quiet.Set(&r.quiet, r)
+}
+
+// Ring is called when there was no answer for a while.
+func (r *reply) Ring() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.done {
+		r.streamLocked()
+	}
 }
 
 // push sends a message ahead of the answer. It reports false when the answer was
@@ -119,9 +123,7 @@ func (r *reply) finished() *stream {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done = true
-	if r.quiet != nil {
-		r.quiet.Stop()
-	}
+	r.x.clocks.quiet.Stop(&r.quiet)
 	return r.stream
 }
 
@@ -151,12 +153,15 @@ func (r *reply) writeJSON(result wire.Raw) {
 	h := r.x.w.Header()
 	h["Content-Type"] = typeJSON
 	h["Content-Length"] = []string{strconv.Itoa(len(head) + len(result) + 1)}
-	_ = http.NewResponseController(r.x.w).SetWriteDeadline(time.Now().Add(r.x.opts.Timing.Write))
+	r.writing.begin(r.x.clocks.write, r.x.w, (*http.ResponseController).SetWriteDeadline)
+	defer r.writing.end()
 	r.x.w.WriteHeader(http.StatusOK)
 	// A client that is gone gets no answer, and nobody can be told.
 	_, _ = r.x.w.Write(head)
 	_, _ = r.x.w.Write(result)
 	_, _ = r.x.w.Write(closing)
+	// Within the deadline, and not when net/http finds the time.
+	_ = http.NewResponseController(r.x.w).Flush()
 }
 
 var closing = []byte{'}'}
