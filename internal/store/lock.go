@@ -1,23 +1,42 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/jackfield-dev/jackfield"
 )
 
 const lockFile = "jackfield.lock"
 
+// A process that was killed while it started another leaves the lock to that one
+// until it has become its program. It is not worth a refusal.
+const (
+	lockWithin = 500 * time.Millisecond
+	lockEvery  = 20 * time.Millisecond
+)
+
 // lockDir takes the data directory for this process. The file stays when the lock
 // goes: whoever removed it could remove the one that the next process has locked.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
 	f, err := openLocked(path)
+	for end := time.Now().Add(lockWithin); errors.Is(err, errTaken) && time.Now().Before(end); {
+		timer := time.NewTimer(lockEvery)
+		select {
+		case <-timer.C:
+			f, err = openLocked(path)
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		}
+	}
 	if errors.Is(err, errTaken) {
 		return nil, jackfield.Errorf(jackfield.Conflict,
 			"another gateway%s is running with the data directory %s; stop it, or give this one a directory of its own with --data", holder(path), dir)

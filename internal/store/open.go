@@ -52,13 +52,13 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, jackfield.Errorf(jackfield.Unavailable, "cannot make the data directory: %w; choose another with --data", err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := lockDir(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	s, err := open(ctx, filepath.Join(dir, file))
 	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, unlock(lock))
 	}
 	s.lock = lock
 	return s, nil
@@ -187,7 +187,7 @@ func (s *Store) migrate(ctx context.Context, path string) error {
 }
 
 // Close gives the directory back.
-func (s *Store) Close() error { return errors.Join(s.db.Close(), s.lock.Close()) }
+func (s *Store) Close() error { return errors.Join(s.db.Close(), unlock(s.lock)) }
 
 // dsn is the address of the database with options.
 func dsn(path string, options ...string) string {
