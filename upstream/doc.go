@@ -20,6 +20,8 @@
 //  3. What arrives on the answer of a call belongs to that call. What arrives on
 //     a shared stream belongs to a call only if exactly one is open; a question
 //     then goes to Options.Home, or is declined and counted.
+//     The GET stream of a legacy session stands while somebody listens, or while a
+//     call is open that the server may have a question about (attend.go).
 //  4. A broken connection stays broken: Err says why, and whoever needs it dials
 //     again. Only event streams that somebody listens on are opened anew.
 //  5. An idle HTTP connection has no goroutine; every goroutine has ended when
