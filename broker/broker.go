@@ -84,6 +84,7 @@ type Broker struct {
 	o        Options
 	links    links
 	sessions sync.Map // of *session, by id
+	clocks   clocks
 	unwatch  func()
 
 	viewing sync.Mutex // held while views are made for a new snapshot

@@ -8,25 +8,43 @@ import (
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/internal/alarm"
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
 // clock ends a call that takes too long. Progress sets it back, and it stands
 // still while the client is being asked something; the total is bounded all the
-// same. It is the Peer of the call, so that it sees both.
+// same. It is the Peer of the call, so that it sees both. Most calls are answered
+// before their first time is up, so there is a timer of its own only afterwards.
 type clock struct {
+	alarm.Alarm
+	first  *alarm.Clock
 	peer   exchange.Peer // may be nil
 	server string
 	method string
 	idle   time.Duration
 	total  time.Duration
 	cancel context.CancelCauseFunc
-	timer  *time.Timer
+	began  time.Time
 
 	mu      sync.Mutex // protects what follows
-	began   time.Time
+	until   time.Time
+	timer   *time.Timer // nil until the first time is up
+	over    bool
 	asking  int // questions the client thinks about
 	expired *jackfield.Error
+}
+
+// clocks are the clocks of calls that may take the same time.
+type clocks struct{ all sync.Map } // of *alarm.Clock, by time.Duration
+
+// of is the clock for one time. There are as many as definitions name.
+func (c *clocks) of(d time.Duration) *alarm.Clock {
+	if clock, ok := c.all.Load(d); ok {
+		return clock.(*alarm.Clock)
+	}
+	clock, _ := c.all.LoadOrStore(d, alarm.New(d))
+	return clock.(*alarm.Clock)
 }
 
 // startClock begins to count for a call. stop must be called in the end.
@@ -38,19 +56,38 @@ func (b *Broker) startClock(ctx context.Context, s *jackfield.Server, method str
 		k.idle = s.Usage.Timeout
 	}
 	k.total = max(k.total, k.idle)
+	k.until = k.began.Add(k.idle)
 	ctx, k.cancel = context.WithCancelCause(ctx)
-	k.timer = time.AfterFunc(k.idle, k.expire)
+	k.first = b.clocks.of(k.idle)
+	k.first.Set(&k.Alarm, k)
 	return ctx, k
 }
 
 func (k *clock) stop() {
-	k.timer.Stop()
+	if !k.first.Stop(&k.Alarm) {
+		k.mu.Lock()
+		k.over = true
+		if k.timer != nil {
+			k.timer.Stop()
+		}
+		k.mu.Unlock()
+	}
 	k.cancel(nil)
 }
+
+// Ring is called when the first time is up.
+func (k *clock) Ring() { k.expire() }
 
 // expire ends the call.
 func (k *clock) expire() {
 	k.mu.Lock()
+	if left := time.Until(k.until); k.over || left > 0 {
+		if !k.over {
+			k.timer = time.AfterFunc(left, k.expire)
+		}
+		k.mu.Unlock()
+		return
+	}
 	if time.Since(k.began) >= k.total && k.total > k.idle {
 		k.expired = jackfield.Errorf(jackfield.Unavailable,
 			"server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
@@ -90,7 +127,10 @@ func (k *clock) rewindLocked(asked int) {
 	if k.asking == 0 {
 		left = min(left, k.idle)
 	}
-	k.timer.Reset(max(0, left))
+	k.until = time.Now().Add(max(0, left))
+	if k.timer != nil {
+		k.timer.Reset(max(0, left))
+	}
 }
 
 // Notify passes a notification on; progress gives the server its time anew.
