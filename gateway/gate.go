@@ -12,21 +12,23 @@ import (
 type gate struct {
 	max int
 
-	mu      sync.Mutex // guards what follows
-	inside  map[*visit]struct{}
-	counted int   // of those inside, the ones that max is for
-	closed  error // why, once it is
+	mu      sync.Mutex // guards what follows, and every visit
+	inside  *visit     // the last that came
+	counted int        // of those inside, the ones that max is for
+	closed  error      // why, once it is
 	drained chan struct{}
 }
 
-// visit is one request inside the gate. The gate's mu guards it.
+// visit is one request inside the gate. It must not be copied.
 type visit struct {
+	before, after *visit // who came before and after it, of those inside
+
 	end     context.CancelCauseFunc // nil: nothing to end
 	settled bool                    // not counted any more
 }
 
 func newGate(limit int) *gate {
-	return &gate{max: limit, inside: make(map[*visit]struct{}), drained: make(chan struct{})}
+	return &gate{max: limit, drained: make(chan struct{})}
 }
 
 func (g *gate) enter() (*visit, error) {
@@ -38,8 +40,11 @@ func (g *gate) enter() (*visit, error) {
 	if g.counted >= g.max {
 		return nil, jackfield.Errorf(jackfield.Exhausted, "the gateway has all the requests at once that it may have (%d); try again in a moment", g.max)
 	}
-	v := &visit{}
-	g.inside[v] = struct{}{}
+	v := &visit{before: g.inside}
+	if v.before != nil {
+		v.before.after = v
+	}
+	g.inside = v
 	g.counted++
 	return v, nil
 }
@@ -70,8 +75,15 @@ func (g *gate) leave(v *visit) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.settleLocked(v)
-	delete(g.inside, v)
-	if g.closed != nil && len(g.inside) == 0 {
+	if v.before != nil {
+		v.before.after = v.after
+	}
+	if v.after != nil {
+		v.after.before = v.before
+	} else {
+		g.inside = v.before
+	}
+	if g.closed != nil && g.inside == nil {
 		close(g.drained)
 	}
 }
@@ -97,12 +109,12 @@ func (g *gate) close(reason error) <-chan struct{} {
 	var ends []context.CancelCauseFunc
 	if g.closed == nil {
 		g.closed = reason
-		for v := range g.inside {
+		for v := g.inside; v != nil; v = v.before {
 			if v.end != nil {
 				ends = append(ends, v.end)
 			}
 		}
-		if len(g.inside) == 0 {
+		if g.inside == nil {
 			close(g.drained)
 		}
 	}

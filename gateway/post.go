@@ -14,13 +14,13 @@ import (
 
 // post reads the message and hands it to the face of its era.
 func (x *inbound) post() {
-	if media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+	if !isJSON(x.r.Header.Get("Content-Type")) {
 		x.refuse(http.StatusUnsupportedMediaType, &wire.Error{
 			Code: wire.CodeInvalidRequest, Message: "the body must be JSON and the Content-Type application/json",
 		})
 		return
 	}
-	if !accepts(x.r.Header["Accept"], "application/json") || !accepts(x.r.Header["Accept"], "text/event-stream") {
+	if accept := x.r.Header["Accept"]; !accepts(accept, "application/json") || !accepts(accept, "text/event-stream") {
 		x.refuseAccept("application/json and text/event-stream")
 		return
 	}
@@ -170,9 +170,21 @@ func batch(body []byte) bool {
 	return false
 }
 
+// isJSON reports whether a Content-Type header says JSON.
+func isJSON(header string) bool {
+	if header == "application/json" { // as nearly everybody writes it
+		return true
+	}
+	media, _, err := mime.ParseMediaType(header)
+	return err == nil && media == "application/json"
+}
+
 // accepts reports whether an Accept header takes the media type, which is of the
 // form kind/name. A missing header takes everything (RFC 9110, 12.5.1).
 func accepts(header []string, media string) bool {
+	if len(header) == 1 && header[0] == "application/json, text/event-stream" { // as nearly everybody writes it
+		return media == "application/json" || media == "text/event-stream"
+	}
 	kind, _, _ := strings.Cut(media, "/")
 	for _, line := range header {
 		for part := range strings.SplitSeq(line, ",") {

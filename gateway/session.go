@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 // session is one conversation with a legacy client, from initialize to DELETE,
 // expiry or eviction.
 type session struct {
-	id    string // internal; clients hold it sealed
+	id    string // internal
+	name  string // the same, sealed, as the client holds it
 	owner string // subject of the principal it belongs to
 	only  string // server path it was opened on
 	client
@@ -41,13 +43,13 @@ type client struct {
 type life struct {
 	ended  error // why, once it is over
 	level  string
-	calls  map[string]context.CancelCauseFunc // requests under way, by id as callKey has it
-	asked  map[string]chan exchange.Answer    // our requests under way, by id
-	posts  map[string]*post                   // streams of POSTs that can be resumed, by name
-	made   uint64                             // streams so far
-	own    *stream                            // what belongs to no POST; nil: nobody listens to it
-	ear    *ear                               // who fills own; nil: nobody
-	linger *time.Timer                        // runs when own has no reader, and drops it
+	calls  []underway                      // requests under way
+	asked  map[string]chan exchange.Answer // our requests under way, by id
+	posts  map[string]*post                // streams of POSTs that can be resumed, by name
+	made   uint64                          // streams so far
+	own    *stream                         // what belongs to no POST; nil: nobody listens to it
+	ear    *ear                            // who fills own; nil: nobody
+	linger *time.Timer                     // runs when own has no reader, and drops it
 }
 
 // seat is a session's place in the table.
@@ -66,8 +68,8 @@ type sessions struct {
 	idle    time.Duration
 	over    func(*session) // called when a session has left the table
 
-	mu     sync.Mutex // guards what follows, and every seat
-	known  map[string]*session
+	mu     sync.Mutex          // guards what follows, and every seat
+	known  map[string]*session // by name
 	owners map[string]int
 	order  *list.List  // least recently used at the back
 	sweep  *time.Timer // nil while there is no session
@@ -97,11 +99,12 @@ func (t *sessions) open(owner, only string, c client, home func(*session) exchan
 	plain = append(plain, id[:]...)
 	plain = appendText(plain, owner)
 	plain = appendText(plain, only)
+	s.name = t.sealer.seal(plain)
 
 	t.mu.Lock()
 	evicted, err := t.makeRoomLocked(owner)
 	if err == nil {
-		t.known[s.id] = s
+		t.known[s.name] = s
 		t.owners[owner]++
 		s.seat = seat{at: t.order.PushFront(s), used: time.Now()}
 		if t.sweep == nil {
@@ -113,7 +116,7 @@ func (t *sessions) open(owner, only string, c client, home func(*session) exchan
 	if err != nil {
 		return "", err
 	}
-	return t.sealer.seal(plain), nil
+	return s.name, nil
 }
 
 // makeRoomLocked lets one more session in. mu is held.
@@ -138,39 +141,44 @@ func (t *sessions) makeRoomLocked(owner string) (evicted []*session, err error) 
 func (t *sessions) removeLocked(s *session) {
 	t.order.Remove(s.seat.at)
 	s.seat.at = nil
-	delete(t.known, s.id)
+	delete(t.known, s.name)
 	if t.owners[s.owner]--; t.owners[s.owner] == 0 {
 		delete(t.owners, s.owner)
 	}
 }
 
-// find returns the session that the sealed id names, busy until release. To
-// anybody but its owner, and on any path but its own, it does not exist.
-func (t *sessions) find(sealed, owner, only string) (*session, error) {
-	plain, err := t.sealer.open(sealed)
-	if err != nil || len(plain) < 25 || plain[0] != sessionVersion {
-		return nil, jackfield.Errorf(jackfield.NotFound, "there is no such session; initialize again")
+// find returns the session of that name, busy until release. To anybody but its
+// owner, and on any path but its own, it does not exist.
+func (t *sessions) find(name, owner, only string) (*session, error) {
+	t.mu.Lock()
+	if s := t.known[name]; s != nil && s.owner == owner && s.only == only {
+		s.seat.busy++ // whoever is busy neither expires nor makes room; release says when that ended
+		t.mu.Unlock()
+		return s, nil
 	}
-	replica, id, rest := [8]byte(plain[1:9]), plain[9:25], plain[25:]
+	t.mu.Unlock()
+	return nil, t.missing(name, owner, only)
+}
+
+// missing is why there is no session of that name.
+func (t *sessions) missing(name, owner, only string) error {
+	plain, err := t.sealer.open(name)
+	if err != nil || len(plain) < 25 || plain[0] != sessionVersion {
+		return jackfield.Errorf(jackfield.NotFound, "there is no such session; initialize again")
+	}
+	replica, rest := [8]byte(plain[1:9]), plain[25:]
 	for _, want := range []string{owner, only} {
 		var got string
 		var ok bool
 		if got, rest, ok = cutText(rest); !ok || got != want {
-			return nil, jackfield.Errorf(jackfield.NotFound, "there is no such session; initialize again")
+			return jackfield.Errorf(jackfield.NotFound, "there is no such session; initialize again")
 		}
 	}
 	if replica != t.replica {
-		return nil, jackfield.Errorf(jackfield.NotFound,
+		return jackfield.Errorf(jackfield.NotFound,
 			"the session belongs to another process of this gateway, or to one that was restarted; initialize again (behind a load balancer, route a session always to the same process)")
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := t.known[hex.EncodeToString(id)]
-	if s == nil {
-		return nil, jackfield.Errorf(jackfield.NotFound, "the session has ended; initialize again")
-	}
-	s.seat.busy++ // whoever is busy neither expires nor makes room; release says when that ended
-	return s, nil
+	return jackfield.Errorf(jackfield.NotFound, "the session has ended; initialize again")
 }
 
 func (t *sessions) count() int {
@@ -272,8 +280,8 @@ func (s *session) finish(reason error) {
 	s.calls, s.posts, s.own, s.ear, s.linger = nil, nil, nil, nil, nil
 	s.mu.Unlock()
 	close(s.over)
-	for _, cancel := range calls {
-		cancel(reason)
+	for _, c := range calls {
+		c.cancel(reason)
 	}
 	if ear != nil {
 		ear.stop()
@@ -290,15 +298,15 @@ func (s *session) finish(reason error) {
 // the session or the client's notifications/cancelled; that the client's
 // connection ends is not its business (2025-11-25, transports).
 func (s *session) begin(ctx context.Context, id wire.Raw, limit int) (context.Context, func(), error) {
-	key := callKey(id)
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	switch _, taken := s.calls[key]; {
+	key := callKey(id)
+	switch {
 	case s.ended != nil:
 		err = s.ended
-	case taken:
+	case s.callLocked(key) >= 0:
 		err = &wire.Error{Code: wire.CodeInvalidRequest, Message: "a request with this id is under way already"}
 	case len(s.calls) >= limit:
 		err = jackfield.Errorf(jackfield.Exhausted, "this session has all the requests at once that it may have (%d); wait for some", limit)
@@ -307,14 +315,13 @@ func (s *session) begin(ctx context.Context, id wire.Raw, limit int) (context.Co
 		cancel(err)
 		return nil, nil, err
 	}
-	if s.calls == nil {
-		s.calls = make(map[string]context.CancelCauseFunc, 1)
-	}
-	s.calls[key] = cancel
+	s.calls = append(s.calls, underway{key, cancel})
 	return ctx, func() {
 		s.mu.Lock()
-		delete(s.calls, key)
-		if len(s.calls) == 0 {
+		if i := s.callLocked(key); i >= 0 {
+			s.calls = slices.Delete(s.calls, i, i+1)
+		}
+		if cap(s.calls) > keptCalls && len(s.calls) == 0 {
 			s.calls = nil
 		}
 		s.mu.Unlock()
@@ -322,10 +329,28 @@ func (s *session) begin(ctx context.Context, id wire.Raw, limit int) (context.Co
 	}, nil
 }
 
+// underway is a request that has no answer yet.
+type underway struct {
+	key    wire.Raw // its id, as callKey has it
+	cancel context.CancelCauseFunc
+}
+
+// keptCalls is for how many calls a session keeps room while it has none.
+const keptCalls = 4
+
+// callLocked is where a request stands in calls; -1 when it is not under way. mu
+// is held.
+func (s *session) callLocked(key wire.Raw) int {
+	return slices.IndexFunc(s.calls, func(c underway) bool { return string(c.key) == string(key) })
+}
+
 // cancel ends a request under way, because the client wants no answer any more.
 func (s *session) cancel(id wire.Raw) {
+	var cancel context.CancelCauseFunc
 	s.mu.Lock()
-	cancel := s.calls[callKey(id)]
+	if i := s.callLocked(callKey(id)); i >= 0 {
+		cancel = s.calls[i].cancel
+	}
 	s.mu.Unlock()
 	if cancel != nil {
 		cancel(errCancelled)
@@ -334,13 +359,13 @@ func (s *session) cancel(id wire.Raw) {
 
 // callKey makes ids comparable: a string is the same string however it is
 // spelled, and never the same as a number.
-func callKey(id wire.Raw) string {
+func callKey(id wire.Raw) wire.Raw {
 	if len(id) > 0 && id[0] == '"' {
 		if s, ok := wire.String(id); ok {
-			return `"` + s
+			return wire.Raw(`"` + s)
 		}
 	}
-	return string(id)
+	return id
 }
 
 // logLevel is the level that the client asked for; empty: it never did.
