@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -184,17 +185,27 @@ func (r *reply) text(limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		return nil, tooLarge(limit)
 	}
-	var b bytes.Buffer
-	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
+	const first = 1 << 10 // when nothing is announced
+	size := first
+	if r.ContentLength >= 0 {
+		size = int(r.ContentLength) + 1 // one more, to see the end
 	}
-	if _, err := b.ReadFrom(io.LimitReader(r.Body, int64(limit)+1)); err != nil {
-		return nil, err
+	text := make([]byte, 0, size)
+	for {
+		n, err := r.Body.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		switch {
+		case len(text) > limit:
+			return nil, tooLarge(limit)
+		case errors.Is(err, io.EOF):
+			return text, nil
+		case err != nil:
+			return nil, err
+		}
+		if len(text) == cap(text) {
+			text = slices.Grow(text, len(text))
+		}
 	}
-	if b.Len() > limit {
-		return nil, tooLarge(limit)
-	}
-	return b.Bytes(), nil
 }
 
 func tooLarge(limit int) *failure {
@@ -204,6 +215,9 @@ func tooLarge(limit int) *failure {
 // mediaType is the essence of the content type, without parameters.
 func (r *reply) mediaType() string {
 	t, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if t == typeJSON {
+		return t
+	}
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
