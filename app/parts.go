@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/jackfield-dev/jackfield"
@@ -98,11 +99,12 @@ const programs = 128
 // there is.
 func share(b Budget) int { return cmp.Or(b.PerOwner, b.Total, math.MaxInt) }
 
+// endpoint is the path of the gateway; below it stands one for each server.
+const endpoint = "/mcp"
+
 // handler is everything that is served, behind the check of Host and Origin.
 func (p *parts) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/mcp", p.gateway)
-	mux.Handle("/mcp/", p.gateway)
 	reads := &api.Handler{
 		Servers:      p.servers,
 		Authenticate: authn.Token(p.config.Auth.Token),
@@ -116,7 +118,14 @@ func (p *parts) handler() http.Handler {
 		Log:          p.log,
 	}
 	reads.Mount(mux)
-	return gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
+	guarded := gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == endpoint || strings.HasPrefix(r.URL.Path, endpoint+"/") {
+			p.gateway.ServeHTTP(w, r) // which has a guard of its own, and most of what comes is for it
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
 }
 
 // close gives back what is left when everything has ended.
