@@ -58,9 +58,11 @@ func play(role, upstream string) error {
 	default:
 		return fmt.Errorf("there is no role %q", role)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", handler)
-	mux.HandleFunc("/mallocs", func(w http.ResponseWriter, _ *http.Request) {
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/mallocs" {
+			handler.ServeHTTP(w, r)
+			return
+		}
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
 		_, _ = fmt.Fprint(w, stats.Mallocs)
@@ -69,7 +71,7 @@ func play(role, upstream string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: counted, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()
 	if _, err := fmt.Println(listener.Addr()); err != nil {
 		return err
