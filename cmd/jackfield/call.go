@@ -71,6 +71,8 @@ On a terminal, progress is shown while the call is under way, and what the serve
 asks is asked here. Exit code 4 when the tool says that it failed.`,
 		Args: func(cmd *cobra.Command, given []string) error { return c.positional(cmd, given) },
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.call(cmd.Context(), &c) },
+
+		ValidArgsFunction: s.completeServers(&c.reach, 2),
 	}
 	c.flags(cmd)
 	f := cmd.Flags()
@@ -80,6 +82,8 @@ asks is asked here. Exit code 4 when the tool says that it failed.`,
 	f.BoolVar(&c.legacy, "legacy", false, "open a session, as clients before 2026-07-28 do; for servers of that time that ask questions")
 	f.StringVar(&c.logLevel, "log", "", "show the server's log messages of this level and above: debug, info, notice, warning, error …")
 	f.DurationVar(&c.timeout, "timeout", 15*time.Minute, "how long to wait for the answer, questions included")
+	complete(cmd, "arg", s.completeArguments(&c.reach))
+	complete(cmd, "log", oneOf("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"))
 	return cmd
 }
 
@@ -134,6 +138,9 @@ func (s *shell) callWithin(ctx context.Context, c *calling) error {
 	if err != nil {
 		return err
 	}
+	line := s.live()
+	stop := line.wait(func() string { return "waiting for " + c.server + "/" + c.tool })
+	defer stop()
 	caps := s.capabilities()
 	var known schemaOf
 	conn, err := gateway.mcp(ctx, c.server, caps, c.legacy, known.headers)
@@ -146,7 +153,6 @@ func (s *shell) callWithin(ctx context.Context, c *calling) error {
 	if err != nil {
 		return err
 	}
-	line := s.live()
 	result, err := s.ask(ctx, conn, c, arguments, caps, line)
 	line.clear()
 	if err != nil {
@@ -187,11 +193,16 @@ func (k *schemaOf) explain(c *calling, err error) error {
 	if k.found || len(k.others) == 0 || jackfield.CodeOf(err) != jackfield.Invalid {
 		return err
 	}
-	names := strings.Join(k.others[:min(len(k.others), mostNamed)], ", ")
-	if len(k.others) > mostNamed {
-		names += fmt.Sprintf(" and %d more", len(k.others)-mostNamed)
+	return noSuchTool(c.server, c.tool, k.others)
+}
+
+// noSuchTool says what there is in place of a tool that is not there.
+func noSuchTool(server, name string, others []string) error {
+	names := strings.Join(others[:min(len(others), mostNamed)], ", ")
+	if len(others) > mostNamed {
+		names += fmt.Sprintf(" and %d more", len(others)-mostNamed)
 	}
-	return usagef("%s has no tool %q; it has %s", c.server, c.tool, printable(names))
+	return usagef("%s has no tool %q; it has %s", server, name, printable(names))
 }
 
 func (k *schemaOf) headers(string, string) []upstream.ParamHeader { return k.mirrors }

@@ -44,10 +44,12 @@ everything at once.`,
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "the configuration `FILE`, YAML or JSON (JACKFIELD_CONFIG)")
 	f.StringVar(&o.Listen, "listen", "", "the `ADDRESS` to listen on (JACKFIELD_LISTEN; default "+app.DefaultListen+")")
-	f.StringVar(&o.Data, "data", "", "the `DIRECTORY` for keys and the address file (JACKFIELD_DATA; default in the user's data directory)")
+	f.StringVar(&o.Data, "data", "", "the `DIRECTORY` for the key, the catalog and the address file (JACKFIELD_DATA; default in the user's data directory)")
 	f.StringVar(&o.PublicURL, "public-url", "", "the `URL` under which clients elsewhere find the gateway (JACKFIELD_PUBLIC_URL)")
 	f.StringVar(&o.LogLevel, "log-level", "", "debug, info, warn or error (JACKFIELD_LOG_LEVEL; default info)")
 	f.StringVar(&o.LogFormat, "log-format", "", "text or json (JACKFIELD_LOG_FORMAT; default text)")
+	complete(cmd, "log-level", oneOf("debug", "info", "warn", "error"))
+	complete(cmd, "log-format", oneOf("text", "json"))
 	return cmd
 }
 

@@ -17,7 +17,20 @@ func (s *shell) serversCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "servers [SERVER]",
 		Short: "Show the servers behind a gateway that runs, and how they are",
-		Args:  args(0, 1),
+		Long: `Shows the servers behind a gateway that runs. Looking connects nothing.
+
+  STATE    ready: a connection is open. connecting: one is being opened. idle: none
+           is open, a call opens one. draining: the last one closes when its calls
+           have ended. failed: the last attempt failed. invalid: the definition
+           cannot be used.
+  ERA      the protocol that it speaks: modern (2026-07-28) or legacy (before).
+  SHARING  who shares a connection: app (everybody), owner (one person), session or
+           call.
+  TOOLS    how many it listed, AGE how long ago. They are served also while it is
+           down.
+  REASON   why it is as it is.`,
+		Args:              args(0, 1),
+		ValidArgsFunction: s.completeServers(&r, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.client(r)
 			if err != nil {
@@ -34,8 +47,11 @@ func (s *shell) serversCommand() *cobra.Command {
 }
 
 func (s *shell) allServers(ctx context.Context, c *client) error {
+	stop := s.waiting("waiting for the gateway")
 	list := api.ServerList{}
-	if err := c.get(ctx, "/api/v1/servers", &list); err != nil {
+	err := c.get(ctx, "/api/v1/servers", &list)
+	stop()
+	if err != nil {
 		return err
 	}
 	if s.json {
@@ -51,8 +67,8 @@ func (s *shell) allServers(ctx context.Context, c *client) error {
 	}
 	for _, v := range list.Servers {
 		tools, age := "-", "-"
-		if l, ok := v.Listings["tools"]; ok && l.AgeSeconds != nil {
-			tools, age = fmt.Sprint(l.Count), duration(time.Duration(*l.AgeSeconds)*time.Second)
+		if l := v.Listings["tools"]; l.AgeSeconds != nil {
+			tools, age = fmt.Sprint(l.Count), ageText(l)
 		}
 		t.row(text(v.Name), cell{stateText(v), stateColour(v.State)}, text(orDash(v.Era)), text(orDash(string(v.Sharing))),
 			text(tools), text(age), text(reason(v)))
@@ -92,12 +108,20 @@ func reason(v api.ServerStatus) string {
 	why := v.Reason
 	tools := v.Listings["tools"]
 	switch {
+	case why == "" && tools.Error != "" && tools.AgeSeconds != nil:
+		why = "what it listed " + ageText(tools) + " ago is served, for it cannot be listed now: " + tools.Error
 	case why == "" && tools.Error != "":
 		why = "the tools could not be listed: " + tools.Error
 	case why == "" && tools.Truncated != "":
 		why = "the list of tools is not complete: " + tools.Truncated
 	case why == "" && len(v.Warnings) > 0:
 		why = "warning: " + v.Warnings[0]
+	case why == "" && v.OnDemand && tools.AgeSeconds == nil:
+		why = "startup: false, so it is listed when somebody asks"
+	case why == "" && v.State == api.StateIdle:
+		why = "no connection is open; a call opens one"
+	case why == "" && v.Leases > 0:
+		why = plural(v.Leases, "call") + " under way"
 	}
 	if v.NextAttempt != nil {
 		if wait := time.Until(*v.NextAttempt); wait > 0 {
@@ -121,7 +145,9 @@ func duration(d time.Duration) string {
 }
 
 func (s *shell) oneServer(ctx context.Context, c *client, name string) error {
+	stop := s.waiting("waiting for the gateway")
 	v, err := c.server(ctx, name)
+	stop()
 	if err != nil {
 		return err
 	}
@@ -167,7 +193,7 @@ func (s *shell) oneServer(ctx context.Context, c *client, name string) error {
 func listing(l api.ListingStatus) string {
 	var parts []string
 	if l.AgeSeconds != nil {
-		parts = append(parts, fmt.Sprintf("%d, %s old", l.Count, duration(time.Duration(*l.AgeSeconds)*time.Second)))
+		parts = append(parts, fmt.Sprintf("%d, %s old", l.Count, ageText(l)))
 	} else {
 		parts = append(parts, "not listed yet")
 	}
@@ -175,9 +201,21 @@ func listing(l api.ListingStatus) string {
 		parts = append(parts, "not complete: "+l.Truncated)
 	}
 	if l.Error != "" {
-		parts = append(parts, "the newest attempt failed: "+l.Error)
+		failed := "it cannot be listed now"
+		if l.FailingSince != nil {
+			failed += ", since " + l.FailingSince.Local().Format(time.DateTime)
+		}
+		parts = append(parts, failed+": "+l.Error)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// ageText is the age of a listing; empty when there was none.
+func ageText(l api.ListingStatus) string {
+	if l.AgeSeconds == nil {
+		return ""
+	}
+	return duration(time.Duration(*l.AgeSeconds) * time.Second)
 }
 
 // keys prints connections one by one, when there is more to tell than one.

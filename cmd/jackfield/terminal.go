@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -106,6 +107,7 @@ type live struct {
 
 	mu    sync.Mutex // guards what follows, and keeps what is written whole
 	shown bool
+	taken bool // there is more to say than that one waits
 }
 
 func (s *shell) live() *live {
@@ -118,11 +120,16 @@ func (s *shell) live() *live {
 
 // show replaces the line.
 func (l *live) show(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken = true
+	l.showLocked(text)
+}
+
+func (l *live) showLocked(text string) {
 	if l.width == 0 {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	_, _ = l.shell.err.Write([]byte("\r\x1b[K" + clip(printable(text), l.width-1)))
 	l.shown = true
 }
@@ -131,7 +138,56 @@ func (l *live) show(text string) {
 func (l *live) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.taken = true
 	l.clearLocked()
+}
+
+const waitsFrom = time.Second // it is said that one waits, and then every second for how long
+
+// wait says, from the first second on, what one waits for and how long already,
+// until stop is called or there is something better to say.
+func (l *live) wait(what func() string) (stop func()) {
+	if l.width == 0 {
+		return func() {}
+	}
+	began := time.Now()
+	ticker := time.NewTicker(waitsFrom)
+	done := make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				l.tick(what() + " … " + duration(time.Since(began)))
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		ticker.Stop()
+		close(done)
+		ended.Wait()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.taken {
+			l.clearLocked()
+		}
+	})
+}
+
+// tick shows the text, unless something else was said meanwhile.
+func (l *live) tick(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.taken {
+		l.showLocked(text)
+	}
+}
+
+// waiting is wait on a line of its own.
+func (s *shell) waiting(what string) (stop func()) {
+	return s.live().wait(func() string { return what })
 }
 
 func (l *live) clearLocked() {
@@ -145,6 +201,7 @@ func (l *live) clearLocked() {
 func (l *live) print(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.taken = true
 	l.clearLocked()
 	_, _ = l.shell.err.Write([]byte(text + "\n"))
 }

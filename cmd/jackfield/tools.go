@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,34 +24,89 @@ const listWindow = 3 // servers that are asked for their tools at a time
 
 func (s *shell) toolsCommand() *cobra.Command {
 	var r reach
+	var q query
 	cmd := &cobra.Command{
-		Use:   "tools [SERVER]",
-		Short: "List the tools of all servers, or of one, under the servers' own names",
-		Args:  args(0, 1),
+		Use:   "tools [SERVER [TOOL]]",
+		Short: "List the tools of all servers, of one, or tell everything about one tool",
+		Long: `Lists tools under their servers' own names, as call takes them. AGE is how long
+ago the server listed them; they are served also while it is down.
+
+  jackfield tools                        of all servers
+  jackfield tools --search "create issue"  with these words in name or description
+  jackfield tools github                 of one server
+  jackfield tools github create_issue    one tool, with all its arguments
+  jackfield tools github create_issue --schema   its JSON Schema`,
+		Args:              args(0, 2),
+		ValidArgsFunction: s.completeServers(&r, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if q.schema && len(args) < 2 {
+				return usagef("--schema is for one tool; use jackfield tools SERVER TOOL --schema")
+			}
+			if q.search != "" && len(args) == 2 {
+				return usagef("--search looks through many tools; leave out %q", args[1])
+			}
 			c, err := s.client(r)
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
-				return s.allTools(cmd.Context(), c)
+			switch len(args) {
+			case 0:
+				return s.allTools(cmd.Context(), c, q)
+			case 1:
+				return s.toolsOf(cmd.Context(), c, args[0], q)
 			}
-			status, err := c.server(cmd.Context(), args[0])
-			if err == nil {
-				err = usable(status)
-			}
-			if err != nil {
-				return err
-			}
-			listed := c.tools(cmd.Context(), args[0])
-			if listed.err != nil {
-				return listed.err
-			}
-			return s.printTools([]toolList{listed}, false)
+			return s.oneTool(cmd.Context(), c, args[0], args[1], q.schema)
 		},
 	}
 	r.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&q.search, "search", "", "only tools with these `WORDS` in their name, title or description")
+	f.BoolVar(&q.schema, "schema", false, "print the JSON Schema of the tool's arguments, and of its answer when it has one")
 	return cmd
+}
+
+// query is what of the tools is asked for.
+type query struct {
+	search string
+	schema bool
+}
+
+// finds reports whether all the words stand in what the tool says of itself.
+func (q query) finds(server string, t tool) bool {
+	text := strings.ToLower(server + "\n" + t.Name + "\n" + t.Title + "\n" + t.Description)
+	for word := range strings.FieldsSeq(strings.ToLower(q.search)) {
+		if !strings.Contains(text, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// toolsOf lists the tools of one server.
+func (s *shell) toolsOf(ctx context.Context, c *client, server string, q query) error {
+	listed, err := s.listed(ctx, c, server)
+	if err != nil {
+		return err
+	}
+	return s.printTools([]toolList{listed}, q, false)
+}
+
+// listed is what one server lists, or why it lists nothing.
+func (s *shell) listed(ctx context.Context, c *client, server string) (toolList, error) {
+	stop := s.waiting("waiting for the tools of " + server)
+	defer stop()
+	status, err := c.server(ctx, server)
+	if err == nil {
+		err = usable(status)
+	}
+	if err != nil {
+		return toolList{}, err
+	}
+	list := c.tools(ctx, server)
+	if list.err == nil {
+		ages(ctx, c, []*toolList{&list})
+	}
+	return list, list.err
 }
 
 // toolList is what one server lists.
@@ -57,7 +115,28 @@ type toolList struct {
 	Tools     []wire.Raw `json:"tools"`               // exactly as the server wrote them
 	Truncated string     `json:"truncated,omitempty"` // why some are missing
 	Error     string     `json:"error,omitempty"`     // why all are
-	err       error
+
+	FetchedAt  *time.Time `json:"fetchedAt,omitempty"`  // when they were listed
+	AgeSeconds *int64     `json:"ageSeconds,omitempty"` // how long ago
+	Old        string     `json:"old,omitempty"`        // why they could not be listed since
+
+	err error
+}
+
+// ages adds what the gateway says of the age of each list. Without it the lists
+// are as good.
+func ages(ctx context.Context, c *client, lists []*toolList) {
+	var all api.ListingList
+	if c.get(ctx, "/api/v1/listings?kind=tools", &all) != nil {
+		return
+	}
+	for _, list := range lists {
+		for _, l := range all.Listings {
+			if l.Server == list.Server {
+				list.FetchedAt, list.AgeSeconds, list.Old = l.FetchedAt, l.AgeSeconds, l.Error
+			}
+		}
+	}
 }
 
 func (c *client) tools(ctx context.Context, server string) toolList {
@@ -82,7 +161,7 @@ func (l toolList) failed(err error) toolList {
 
 // allTools lists every server. Those that cannot be listed are told apart, and
 // make it a failure.
-func (s *shell) allTools(ctx context.Context, c *client) error {
+func (s *shell) allTools(ctx context.Context, c *client, q query) error {
 	var all api.ServerList
 	if err := c.get(ctx, "/api/v1/servers", &all); err != nil {
 		return err
@@ -90,10 +169,18 @@ func (s *shell) allTools(ctx context.Context, c *client) error {
 	lists := make([]toolList, len(all.Servers))
 	places := make(chan struct{}, listWindow)
 	var asking sync.WaitGroup
+	var done atomic.Int32
+	stop := s.live().wait(func() string {
+		return fmt.Sprintf("%d of %s have listed their tools", done.Load(), plural(len(lists), "server"))
+	})
+	defer stop()
 	for i, status := range all.Servers {
 		places <- struct{}{}
 		asking.Go(func() {
-			defer func() { <-places }()
+			defer func() {
+				done.Add(1)
+				<-places
+			}()
 			if err := usable(status); err != nil {
 				lists[i] = toolList{Server: status.Name, Tools: []wire.Raw{}}.failed(err)
 				return
@@ -105,10 +192,19 @@ func (s *shell) allTools(ctx context.Context, c *client) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return s.printTools(lists, true)
+	known := make([]*toolList, len(lists))
+	for i := range lists {
+		known[i] = &lists[i]
+	}
+	ages(ctx, c, known)
+	stop()
+	return s.printTools(lists, q, true)
 }
 
-func (s *shell) printTools(lists []toolList, many bool) error {
+func (s *shell) printTools(lists []toolList, q query, many bool) error {
+	for i := range lists {
+		lists[i].narrow(q)
+	}
 	var failed []toolList
 	for _, l := range lists {
 		if l.err != nil {
@@ -122,7 +218,7 @@ func (s *shell) printTools(lists []toolList, many bool) error {
 			return err
 		}
 	} else {
-		s.printToolTable(lists, many)
+		s.printToolTable(lists, q, many)
 		for _, l := range failed {
 			fmt.Fprintln(s.err, "jackfield: "+l.Error)
 		}
@@ -133,34 +229,51 @@ func (s *shell) printTools(lists []toolList, many bool) error {
 	return nil
 }
 
-func (s *shell) printToolTable(lists []toolList, many bool) {
-	t := table{head: []string{"SERVER", "TOOL", "ARGUMENTS", "DESCRIPTION"}, most: map[int]int{0: 30, 1: 40, 2: 36}}
+// narrow leaves what was asked for.
+func (l *toolList) narrow(q query) {
+	if q.search == "" {
+		return
+	}
+	l.Tools = slices.DeleteFunc(l.Tools, func(raw wire.Raw) bool {
+		t, err := parseTool(raw)
+		return err != nil || !q.finds(l.Server, t)
+	})
+}
+
+func (s *shell) printToolTable(lists []toolList, q query, many bool) {
+	t := table{head: []string{"SERVER", "TOOL", "ARGUMENTS", "AGE", "DESCRIPTION"}, most: map[int]int{0: 30, 1: 40, 2: 30}}
 	for _, l := range lists {
+		age := orDash(ageText(api.ListingStatus{AgeSeconds: l.AgeSeconds}))
 		for _, raw := range l.Tools {
 			tool, err := parseTool(raw)
 			if err != nil {
 				continue // the gateway lists no tool without a name
 			}
-			t.row(text(l.Server), cell{tool.Name, bold}, text(tool.usage()), text(tool.about()))
+			t.row(text(l.Server), cell{tool.Name, bold}, text(tool.usage()), text(age), text(tool.about()))
 		}
 	}
-	if len(t.rows) == 0 {
-		if len(lists) == 1 && lists[0].err == nil {
-			fmt.Fprintf(s.out, "%s lists no tools.\n", printable(lists[0].Server))
+	switch {
+	case len(t.rows) > 0:
+		if !many {
+			t.head = t.head[1:]
+			t.most = map[int]int{0: 40, 1: 36}
+			for i := range t.rows {
+				t.rows[i] = t.rows[i][1:]
+			}
 		}
-		return
+		s.print(t)
+	case q.search != "":
+		fmt.Fprintf(s.out, "No tool has %s in its name or description.\n", printable(strconv.Quote(q.search)))
+	case len(lists) == 1 && lists[0].err == nil:
+		fmt.Fprintf(s.out, "%s lists no tools.\n", printable(lists[0].Server))
 	}
-	if !many {
-		t.head = t.head[1:]
-		t.most = map[int]int{0: 40, 1: 36}
-		for i := range t.rows {
-			t.rows[i] = t.rows[i][1:]
-		}
-	}
-	s.print(t)
 	for _, l := range lists {
 		if l.Truncated != "" {
 			fmt.Fprintf(s.err, "jackfield: the list of %s is not complete: %s\n", printable(l.Server), printable(l.Truncated))
+		}
+		if l.Old != "" && l.AgeSeconds != nil && l.err == nil {
+			fmt.Fprintf(s.err, "jackfield: the list of %s is %s old, for it cannot be listed now: %s\n",
+				printable(l.Server), ageText(api.ListingStatus{AgeSeconds: l.AgeSeconds}), printable(l.Old))
 		}
 	}
 }
