@@ -295,15 +295,21 @@ var (
 // "sse".
 func npmEverything(t *testing.T, transport string) (url string) {
 	t.Helper()
+	url, _ = startEverything(t, transport)
+	return url
+}
+
+func startEverything(t *testing.T, transport string) (url string, p *process) {
+	t.Helper()
 	port := freePort(t)
 	cmd := exec.Command(node, serverEverything, transport)
 	cmd.Env = cleanEnv(fmt.Sprintf("PORT=%d", port))
-	p := start(t, "server-everything", cmd)
+	p = start(t, "server-everything", cmd)
 	p.waitFor(t, "server-everything", func() bool { return listening(port) })
 	if transport == "sse" {
-		return fmt.Sprintf("http://127.0.0.1:%d/sse", port)
+		return fmt.Sprintf("http://127.0.0.1:%d/sse", port), p
 	}
-	return fmt.Sprintf("http://127.0.0.1:%d/mcp", port)
+	return fmt.Sprintf("http://127.0.0.1:%d/mcp", port), p
 }
 
 // httpServer and stdioServer are entries of mcpServers.
