@@ -187,15 +187,19 @@ func (o *Object) Len() int {
 // Raw is the text with all edits applied. Without edits it is the text the
 // Object was scanned from, not a copy.
 func (o *Object) Raw() Raw {
-	edited := o.raw == nil
-	for i := range o.keys {
+	const around = len(`,"":`)
+	edited, size := o.raw == nil, len(o.raw)+len("{}")
+	for i, k := range o.keys {
 		s := &o.spans[i]
 		edited = edited || s.set || s.gone && s.found
+		if s.set {
+			size += around + len(k) + len(s.replace)
+		}
 	}
 	if !edited {
 		return o.raw
 	}
-	return o.AppendTo(nil)
+	return o.AppendTo(make([]byte, 0, size))
 }
 
 // AppendTo appends the text with all edits applied.
