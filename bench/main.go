@@ -201,7 +201,7 @@ func spawn(program, role, upstream string) (*process, error) {
 		}
 	}
 	cmd := exec.CommandContext(context.Background(), program)
-	cmd.Env = append(os.Environ(), "BENCH_ROLE="+role, "BENCH_UPSTREAM="+upstream, "GOGC=200", "GOMEMLIMIT=1GiB")
+	cmd.Env = append(os.Environ(), "BENCH_ROLE="+role, "BENCH_UPSTREAM="+upstream, "GOGC=200", "GOMEMLIMIT=2GiB") // as jackfield serve sets them
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -96,6 +96,7 @@ func (s *shell) logger(c app.Log) *slog.Logger {
 }
 
 func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
+	tuneMemory(s.env)
 	config, problems, err := s.load(file, o)
 	if err != nil {
 		return err
