@@ -30,5 +30,14 @@
 //     path they were made for; to anybody else they do not exist.
 //  6. Nothing that an upstream sends waits for a slow client: events queue, within
 //     bounds, and one goroutine of the HTTP request writes them.
+//     A client that opens a session's stream again replaces the reader before it: the
+//     old connection often only looks alive.
 //  7. Every queue, table and stream has a bound, and Close ends them all.
+//
+// # Which HTTP status
+//
+// A request that is not dispatched is refused with the status that HTTP has for
+// it. One that was dispatched is answered with 200 whatever the answer is, but
+// where 2026-07-28 asks for 400 or 404: clients take 401 and 403 for a matter of
+// their own token, and 404 and 5xx for a broken connection.
 package gateway

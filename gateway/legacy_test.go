@@ -304,9 +304,10 @@ func TestAQuestionEndsWithItsSession(t *testing.T) {
 			asked <- err
 		}()
 		_ = c.message(t)
+		began := time.Now()
 		send(h, http.MethodDelete, "/mcp", "", hs)
-		if err := <-asked; jackfield.CodeOf(err) != jackfield.Unavailable {
-			t.Error(err)
+		if err := <-asked; jackfield.CodeOf(err) != jackfield.Unavailable || !strings.Contains(err.Error(), "ended its session") || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		c.wantEnd(t)
 		shut(t, h)

@@ -136,6 +136,7 @@ func TestWhatComesBehindTheAnswerIsDropped(t *testing.T) {
 	} {
 		was := w.Body.String()
 		_ = peer.Notify(t.Context(), "notifications/progress", wire.Raw(`{}`))
+		peer.(interface{ Ring() }).Ring() // as when it rings in this very moment
 		if h.Status().Events != 0 || w.Body.String() != was {
 			t.Errorf("%+v %s", h.Status(), w.Body)
 		}
@@ -371,6 +372,17 @@ func TestListenAcknowledgesFirstAndTagsWhatItTells(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestAListenThatBreaksEndsInGoodOrder(t *testing.T) {
+	h := open(t, Options{Broker: &script{listen: func(_ context.Context, _ broker.Caller, f broker.Filter, ready func(broker.Filter), _ func(exchange.Event)) error {
+		ready(f)
+		return errors.New("lost it")
+	}}})
+	w := sendModern(h, "/mcp", "1", "subscriptions/listen", `"notifications":{}`, "")
+	if evs := events(t, w.Body); len(evs) != 2 || !strings.Contains(string(evs[1].Data), `"id":1,"result":{"resultType":"complete"`) {
+		t.Errorf("%q", data(evs))
+	}
 }
 
 func TestListenThatCannotBeIsAnError(t *testing.T) {

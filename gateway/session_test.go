@@ -98,6 +98,25 @@ func TestAnUnusedSessionEndsAndABusyOneDoesNot(t *testing.T) {
 	})
 }
 
+func TestASessionEndsWhenItsTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &script{}
+		h := New(Options{Broker: b, Timing: Timing{Idle: time.Hour}})
+		hs := initialize(t, h, "/mcp", "2025-11-25", "{}")
+		time.Sleep(50 * time.Minute)
+		ping(h, hs)
+		time.Sleep(time.Hour - time.Second)
+		if b.sessionsEnded() != 0 {
+			t.Error("ended too early")
+		}
+		time.Sleep(2 * time.Second)
+		if b.sessionsEnded() != 1 {
+			t.Error("not ended in time")
+		}
+		shut(t, h)
+	})
+}
+
 func TestASessionMakesRoomWhenNobodyIsBusyWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &script{}
