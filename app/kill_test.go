@@ -175,7 +175,7 @@ func startGateway(t *testing.T, c *childConfig) *killable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err = cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	url, err := bufio.NewReader(out).ReadString('\n')

@@ -246,7 +246,6 @@ func TestWhatWasListedWithAnotherDefinitionIsNotShownAndForgotten(t *testing.T) 
 func TestPrivateListsAreKeptForTheirOwnersAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newShelf()
-		ann, bob := jackfield.User("ann"), jackfield.User("bob")
 		w := newWorld(t, keeping(s), "a")
 		w.set("a", func(s *script) {
 			s.def.Usage.RequiresOAuth = true
@@ -279,7 +278,6 @@ func TestPrivateListsAreKeptForTheirOwnersAlone(t *testing.T) {
 func TestAListThatBecomesPublicMovesInOneSave(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newShelf()
-		ann := jackfield.User("ann")
 		w := newWorld(t, keeping(s), "a")
 		w.set("a", func(s *script) { s.def.Usage.RequiresOAuth = true })
 		w.listFor(ann, w.view("a"), Tools, "")
@@ -380,8 +378,8 @@ func TestManyChangesDuringASaveAreSavedOnce(t *testing.T) {
 			t.Errorf("%d tools while the store is slow", len(p.names))
 		}
 		sleep(time.Minute)
-		if len(s.all().Listings) != 50 || s.tries != 2 {
-			t.Errorf("%d listings in %d saves, want 50 in 2", len(s.all().Listings), s.tries)
+		if len(s.all().Listings) != 50 || s.tries > 2 {
+			t.Errorf("%d listings in %d saves, want 50 in 2 at most", len(s.all().Listings), s.tries)
 		}
 	})
 }

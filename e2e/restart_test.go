@@ -32,21 +32,22 @@ func mortal(t *testing.T) (behind servers, die func()) {
 	memory["env"] = map[string]string{"MEMORY_FILE_PATH": filepath.Join(files, "memory.json")}
 	streamable, endStreamable := ending(t, "streamableHttp")
 	sse, endSSE := ending(t, "sse")
-	return servers{
-			"memory":     memory,
-			"thinking":   child("@modelcontextprotocol/server-sequential-thinking/dist/index.js"),
-			"playwright": child("@playwright/mcp/cli.js", "--headless", "--isolated"),
-			"stdio":      child("@modelcontextprotocol/server-everything/dist/index.js"),
-			"files":      child("@modelcontextprotocol/server-filesystem/dist/index.js", files),
-			"http":       httpServer(streamable),
-			"sse":        {"type": "sse", "url": sse},
-		}, func() {
-			endStreamable()
-			endSSE()
-			if err := os.Remove(link); err != nil {
-				t.Fatal(err)
-			}
+	behind = servers{
+		"memory":     memory,
+		"thinking":   child("@modelcontextprotocol/server-sequential-thinking/dist/index.js"),
+		"playwright": child("@playwright/mcp/cli.js", "--headless", "--isolated"),
+		"stdio":      child("@modelcontextprotocol/server-everything/dist/index.js"),
+		"files":      child("@modelcontextprotocol/server-filesystem/dist/index.js", files),
+		"http":       httpServer(streamable),
+		"sse":        {"type": "sse", "url": sse},
+	}
+	return behind, func() {
+		endStreamable()
+		endSSE()
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
 		}
+	}
 }
 
 // ending is npm's server-everything over HTTP, and how to end it.

@@ -245,11 +245,11 @@ func (s *shell) printToolTable(lists []toolList, q query, many bool) {
 	for _, l := range lists {
 		age := orDash(ageText(api.ListingStatus{AgeSeconds: l.AgeSeconds}))
 		for _, raw := range l.Tools {
-			tool, err := parseTool(raw)
+			one, err := parseTool(raw)
 			if err != nil {
 				continue // the gateway lists no tool without a name
 			}
-			t.row(text(l.Server), cell{tool.Name, bold}, text(tool.usage()), text(age), text(tool.about()))
+			t.row(text(l.Server), cell{one.Name, bold}, text(one.usage()), text(age), text(one.about()))
 		}
 	}
 	switch {

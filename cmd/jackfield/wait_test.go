@@ -39,17 +39,17 @@ func TestWhoeverWaitsMoreThanASecondIsToldForWhatAndHowLong(t *testing.T) {
 			"log":      func(l *live) { l.print("server: info: at work") },
 			"question": func(l *live) { l.clear() },
 		} {
-			var errs screen
-			s.err = &errs
+			var shown screen
+			s.err = &shown
 			l := s.live()
-			stop := l.wait(func() string { return "waiting" })
+			end := l.wait(func() string { return "waiting" })
 			time.Sleep(1500 * time.Millisecond)
 			better(l)
-			said := errs.String()
+			said := shown.String()
 			time.Sleep(time.Minute)
-			stop()
-			if errs.String() != said {
-				t.Errorf("%s: written over: %q", name, errs.String())
+			end()
+			if shown.String() != said {
+				t.Errorf("%s: written over: %q", name, shown.String())
 			}
 		}
 

@@ -100,25 +100,31 @@ func number(b bool) int {
 // Load gives everything that was kept. What cannot be read is left out; bad says
 // what and why, and is nil when there is nothing to say.
 func (s *Store) Load(ctx context.Context) (kept catalog.Kept, bad, err error) {
+	var bads []error
+	if err = s.listings(ctx, &kept, &bads); err == nil {
+		kept.Shapes, err = s.shapes(ctx, &bads)
+	}
+	if err != nil {
+		return catalog.Kept{}, nil, err
+	}
+	return kept, errors.Join(bads...), nil
+}
+
+func (s *Store) listings(ctx context.Context, kept *catalog.Kept, bads *[]error) error {
 	bodies, err := s.bodies(ctx)
 	if err != nil {
-		return catalog.Kept{}, nil, err
+		return err
 	}
-	var bads []error
-	rows, err := s.db.QueryContext(ctx, `SELECT server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum
-		FROM lists ORDER BY server, scope`)
-	if err != nil {
-		return catalog.Kept{}, nil, err
-	}
-	for rows.Next() {
+	return s.each(ctx, `SELECT server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum
+		FROM lists ORDER BY server, scope`, func(rows *sql.Rows) error {
 		row := listRow{}
-		if err := row.scan(rows); err != nil {
-			return catalog.Kept{}, nil, errors.Join(err, rows.Close())
+		if err = row.scan(rows); err != nil {
+			return err
 		}
-		scope, list, err := row.decode(bodies)
-		if err != nil {
-			bads = append(bads, fmt.Errorf("%s of %s for %s: %w", row.kind, row.server, row.scope, err))
-			continue
+		scope, list, unreadable := row.decode(bodies)
+		if unreadable != nil {
+			*bads = append(*bads, fmt.Errorf("%s of %s for %s: %w", row.kind, row.server, row.scope, unreadable))
+			return nil
 		}
 		n := len(kept.Listings)
 		if n == 0 || kept.Listings[n-1].Server != jackfield.ServerID(row.server) || kept.Listings[n-1].Scope != scope {
@@ -127,12 +133,23 @@ func (s *Store) Load(ctx context.Context) (kept catalog.Kept, bad, err error) {
 		}
 		l := &kept.Listings[n-1]
 		l.Lists = append(l.Lists, list)
+		return nil
+	})
+}
+
+// each calls f for each row, until it fails.
+func (s *Store) each(ctx context.Context, query string, f func(*sql.Rows) error) error {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return catalog.Kept{}, nil, err
+	defer func() { _ = rows.Close() }() // Err has said what there is to say
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
 	}
-	kept.Shapes, err = s.shapes(ctx, &bads)
-	return kept, errors.Join(bads...), err
+	return rows.Err()
 }
 
 // sum is what a body is known by.
@@ -141,21 +158,18 @@ type sum = [sha256.Size]byte
 // bodies reads the items of all lists, and splits each once.
 func (s *Store) bodies(ctx context.Context) (map[sum][]wire.Raw, error) {
 	all := map[sum][]wire.Raw{}
-	rows, err := s.db.QueryContext(ctx, "SELECT sum, items FROM bodies")
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
+	err := s.each(ctx, "SELECT sum, items FROM bodies", func(rows *sql.Rows) error {
 		var name, items []byte
 		if err := rows.Scan(&name, &items); err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return err
 		}
-		real := sha256.Sum256(items)
-		if split, err := decodeItems(items); err == nil && bytes.Equal(real[:], name) {
-			all[real] = split
+		is := sha256.Sum256(items)
+		if split, err := decodeItems(items); err == nil && bytes.Equal(is[:], name) {
+			all[is] = split
 		}
-	}
-	return all, errors.Join(rows.Err(), rows.Close())
+		return nil
+	})
+	return all, err
 }
 
 // listRow is a row of lists.
@@ -195,30 +209,27 @@ func (r *listRow) decode(bodies map[sum][]wire.Raw) (jackfield.Scope, catalog.Ke
 }
 
 func (s *Store) shapes(ctx context.Context, bads *[]error) ([]catalog.KeptShape, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions
-		FROM shapes ORDER BY server`)
-	if err != nil {
-		return nil, err
-	}
 	var all []catalog.KeptShape
-	for rows.Next() {
+	err := s.each(ctx, `SELECT server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions
+		FROM shapes ORDER BY server`, func(rows *sql.Rows) error {
 		var server, fingerprint string
 		var capabilities, info []byte
 		shape := exchange.Shape{}
 		err := rows.Scan(&server, &fingerprint, &shape.Transport, &shape.Version, &shape.Session, &capabilities, &info, &shape.Instructions)
 		if err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return err
 		}
 		if shape.Capabilities, err = decodeJSON(capabilities); err == nil {
 			shape.ServerInfo, err = decodeJSON(info)
 		}
 		if err != nil {
 			*bads = append(*bads, fmt.Errorf("shape of %s: %w", server, err))
-			continue
+			return nil
 		}
 		all = append(all, catalog.KeptShape{Server: jackfield.ServerID(server), Fingerprint: fingerprint, Shape: shape})
-	}
-	return all, errors.Join(rows.Err(), rows.Close())
+		return nil
+	})
+	return all, err
 }
 
 // decodeJSON takes one JSON object, or nothing.

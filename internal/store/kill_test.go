@@ -131,7 +131,7 @@ func killOne(t *testing.T, exe, dir string, before int) (acknowledged int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err = cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -135,7 +136,7 @@ func (s *Store) begin(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	if err = f.Close(); err != nil {
 		return err
 	}
 	s.db, err = sql.Open("sqlite", dsn(path,
@@ -191,10 +192,7 @@ func (s *Store) Close() error { return errors.Join(s.db.Close(), unlock(s.lock))
 
 // dsn is the address of the database with options.
 func dsn(path string, options ...string) string {
-	query := "_pragma=busy_timeout(5000)"
-	for _, o := range options {
-		query += "&" + o
-	}
+	query := strings.Join(append([]string{"_pragma=busy_timeout(5000)"}, options...), "&")
 	path = filepath.ToSlash(path)
 	if filepath.VolumeName(path) != "" {
 		path = "/" + path // C:/… is a path of a URL only with a slash before it

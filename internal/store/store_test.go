@@ -362,10 +362,10 @@ func TestAFileOfSomebodyElseIsNotTouched(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := db.ExecContext(t.Context(), prepare.sql); err != nil {
+			if _, err = db.ExecContext(t.Context(), prepare.sql); err != nil {
 				t.Fatal(err)
 			}
-			if err := db.Close(); err != nil {
+			if err = db.Close(); err != nil {
 				t.Fatal(err)
 			}
 			_, err = Open(t.Context(), dir)
