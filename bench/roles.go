@@ -82,7 +82,7 @@ func play(role, upstream string) error {
 
 // profile begins to profile; stop writes what was found.
 func profile(dir, role string) (stop func(), err error) {
-	cpu, err := os.Create(filepath.Join(dir, role+".cpu")) //nolint:gosec // the operator's own directory
+	cpu, err := os.Create(filepath.Join(dir, role+".cpu"))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func profile(dir, role string) (stop func(), err error) {
 	}
 	return func() {
 		pprof.StopCPUProfile()
-		allocs, failed := os.Create(filepath.Join(dir, role+".allocs")) //nolint:gosec // the operator's own directory
+		allocs, failed := os.Create(filepath.Join(dir, role+".allocs"))
 		if failed == nil {
 			failed = errors.Join(pprof.Lookup("allocs").WriteTo(allocs, 0), allocs.Close())
 		}

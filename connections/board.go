@@ -165,6 +165,9 @@ func (b *Board[C]) acquire(ctx context.Context, w *Want, list bool) (pool.Lease[
 	}
 	k := c.key(shape, known)
 	if l, ok := b.pool.TryAcquire(k, c.versions); ok {
+		if known && alike(shape, b.o.ShapeOf(l.Conn())) {
+			return l, nil
+		}
 		if next, ok := b.place(&c, l, k); !ok {
 			k = next
 		} else {

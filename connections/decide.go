@@ -42,6 +42,9 @@ func decide(said jackfield.Sharing, ownCredentials bool, shape exchange.Shape, k
 // revision has none, whatever carries it.
 func keepsState(shape exchange.Shape) bool { return shape.Session && !shape.Modern() }
 
+// alike reports whether two shapes of a server lead to the same key.
+func alike(a, b exchange.Shape) bool { return a.Session == b.Session && a.Modern() == b.Modern() }
+
 // call is what decides the key of one Want. The shape of the server alone is
 // missing.
 type call struct {

@@ -55,7 +55,7 @@ func (r *Repository[C]) Get(ctx context.Context, name string) (pool.Lease[C], er
 	if err != nil {
 		return pool.Lease[C]{}, err
 	}
-	return r.board.Acquire(ctx, Want{Server: s, Owner: r.scope})
+	return r.board.acquire(ctx, &Want{Server: s, Owner: r.scope}, false)
 }
 
 // GetMany gets several servers, three at a time: as soon as one is there or has

@@ -161,7 +161,7 @@ var keySets sync.Map // from reflect.Type to its KeySet: there are about ten
 // Keys lists what a struct takes from a map.
 func Keys(t reflect.Type) KeySet {
 	if keys, known := keySets.Load(t); known {
-		return keys.(KeySet) //nolint:errcheck // nothing else is in it
+		return keys.(KeySet)
 	}
 	keys := KeySet{index: map[string][]int{}}
 	for _, f := range reflect.VisibleFields(t) {
