@@ -46,7 +46,7 @@ func TestAPlainCallAllocatesLittle(t *testing.T) {
 	for _, c := range []struct {
 		modern bool
 		most   float64
-	}{{true, 35}, {false, 35}} {
+	}{{true, 22}, {false, 22}} {
 		call := plain(t, c.modern, 64)
 		if n := testing.AllocsPerRun(200, call); n > c.most {
 			t.Errorf("modern %v: %v allocations", c.modern, n)

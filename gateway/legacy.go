@@ -213,13 +213,14 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 		return
 	}
 	defer done()
+	r.token = token
 	r.watch()
 	answered := false
 	defer func() {
 		r.close()
 		s.retire(r.streamed(), answered, x.opts.Timing.Replay)
 	}()
-	res, err := x.opts.Broker.Do(ctx, x.caller(s), req, &legacyPeer{reply: r, s: s, token: token})
+	res, err := x.opts.Broker.Do(ctx, x.caller(s), req, &legacyPeer{reply: r, s: s})
 	if wasCancelled(ctx) {
 		r.abandon()
 		return
@@ -254,21 +255,12 @@ func (x *inbound) legacyAnswer(ctx context.Context, res exchange.Result, err err
 // legacyPeer is the way back of one legacy exchange.
 type legacyPeer struct {
 	*reply
-	s     *session
-	token wire.Raw // the progress token as the client typed it; nil: no progress is wanted
+	s *session
 }
 
 // Notify passes on everything but what the client did not ask for.
 func (p *legacyPeer) Notify(_ context.Context, method string, params wire.Raw) error {
 	switch method {
-	case "notifications/progress":
-		if p.token == nil {
-			return nil
-		}
-		var err error
-		if params, err = withToken(params, p.token); err != nil {
-			return err
-		}
 	case "notifications/message":
 		if levelOf(params) < levels[p.s.logLevel()] {
 			return nil
@@ -276,8 +268,7 @@ func (p *legacyPeer) Notify(_ context.Context, method string, params wire.Raw) e
 	case "notifications/cancelled":
 		return nil // it names the server's request, not ours; ask tells the client
 	}
-	p.push(wire.AppendNotification(nil, method, params), notice)
-	return nil
+	return p.tell(method, params)
 }
 
 // Ask asks the client on the stream of its own request.

@@ -325,22 +325,13 @@ func (x *inbound) questions(res exchange.Result) (wire.Raw, error) {
 // modernPeer is the way back of one modern exchange.
 type modernPeer struct {
 	*reply
-	token wire.Raw // the progress token as the client typed it; nil: no progress is wanted
-	level int      // of the log messages that are wanted; 0: none
+	level int // of the log messages that are wanted; 0: none
 }
 
 // Notify passes on what belongs to the request. Changes of lists and resources do
 // not: they have subscriptions/listen.
 func (p *modernPeer) Notify(_ context.Context, method string, params wire.Raw) error {
 	switch method {
-	case "notifications/progress":
-		if p.token == nil {
-			return nil
-		}
-		var err error
-		if params, err = withToken(params, p.token); err != nil {
-			return err
-		}
 	case "notifications/message":
 		if p.level == 0 || levelOf(params) < p.level {
 			return nil
@@ -350,8 +341,7 @@ func (p *modernPeer) Notify(_ context.Context, method string, params wire.Raw) e
 		"notifications/resources/list_changed", "notifications/resources/updated":
 		return nil
 	}
-	p.push(wire.AppendNotification(nil, method, params), notice)
-	return nil
+	return p.tell(method, params)
 }
 
 // Ask answers each question with an error that says why, so that the server can

@@ -17,6 +17,8 @@ type reply struct {
 	x *inbound
 	// open makes the stream when it is needed.
 	open func() *stream
+	// token is the progress token as the client typed it; nil: it wants no progress.
+	token wire.Raw
 	// part: one of several on a stream that goes on without it.
 	part bool
 
@@ -54,6 +56,22 @@ func (r *reply) push(data []byte, kind eventKind) bool {
 		return false
 	}
 	return r.streamLocked().push(data, kind)
+}
+
+// tell sends a notification that the client takes: progress under its own token, if
+// it gave one.
+func (r *reply) tell(method string, params wire.Raw) error {
+	if method == "notifications/progress" {
+		if r.token == nil {
+			return nil
+		}
+		var err error
+		if params, err = withToken(params, r.token); err != nil {
+			return err
+		}
+	}
+	r.push(wire.AppendNotification(nil, method, params), notice)
+	return nil
 }
 
 // streamLocked is the stream, begun if it was not. mu is held.
