@@ -79,6 +79,10 @@ func (s *saves) ended(log *slog.Logger, err error) {
 	}
 }
 
+// errNotKept is for everybody, with a token or without: what exactly is wrong with
+// which file is for the log.
+var errNotKept = jackfield.Errorf(jackfield.Unavailable, "the catalog is served from memory and cannot be kept for the next start; the log says why")
+
 // degraded is why the gateway does less than it should; nil: it does not.
 func (s *saves) degraded() error {
 	s.mu.Lock()
@@ -86,7 +90,7 @@ func (s *saves) degraded() error {
 	if s.err == nil {
 		return nil
 	}
-	return jackfield.Errorf(jackfield.Unavailable, "the catalog is served from memory and cannot be kept for the next start: %w", s.err)
+	return errNotKept
 }
 
 // fingerprints makes what the store knows definitions by: an HMAC with a key of

@@ -80,11 +80,11 @@ func house(log *bytes.Buffer) *Handler {
 			switch s.ID {
 			case "github":
 				return []Listing{
-					{Kind: "tools", Count: 93, Fetched: began},
-					{Kind: "resources", Count: 2, Fetched: began, Error: "it did not answer within 60s", Truncated: "more than 10000 items"},
+					{Kind: "tools", Count: 93, Fetched: began, Fresh: true, Failing: began, Next: began},
+					{Kind: "resources", Count: 2, Fetched: began, Error: "it did not answer within 60s", Failing: began.Add(time.Minute), Next: began.Add(2 * time.Minute), Truncated: "more than 10000 items"},
 				}
 			case "old":
-				return []Listing{{Kind: "tools", Error: "github answered 500"}}
+				return []Listing{{Kind: "tools", Error: "github answered 500", Failing: began, Next: began.Add(time.Minute)}}
 			}
 			return nil
 		},
@@ -152,6 +152,9 @@ func TestTheAPI(t *testing.T) {
 		{name: "listings-parameter", path: "/api/v1/listings?sever=old", token: "right", status: 400},
 		{name: "unknown", path: "/api/v2/servers", token: "right", status: 404},
 		{name: "healthz", path: "/healthz", status: 200},
+		{name: "healthz-degraded", path: "/healthz", status: 200, change: func(h *Handler) {
+			h.Degraded = func() error { return errors.New("the catalog cannot be kept") }
+		}},
 		{name: "healthz-head", method: "HEAD", path: "/healthz", status: 200},
 		{name: "healthz-post", method: "POST", path: "/healthz", status: 405},
 		{name: "healthz-failing", path: "/healthz", status: 503, change: func(h *Handler) {
