@@ -10,16 +10,19 @@ import (
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
-func BenchmarkListTools10(b *testing.B)   { benchmarkList(b, 1, 10) }
-func BenchmarkListTools1000(b *testing.B) { benchmarkList(b, 20, 50) }
+func BenchmarkListTools10(b *testing.B)             { benchmarkList(b, 1, 10) }
+func BenchmarkListTools1000(b *testing.B)           { benchmarkList(b, 20, 50) }
+func BenchmarkListTools1000Over200(b *testing.B)    { benchmarkList(b, 200, 5) } // as many tools of more servers
+func BenchmarkListTools1000Changed(b *testing.B)    { benchmarkChanged(b, 20, 50) }
+func BenchmarkListTools1000Changed200(b *testing.B) { benchmarkChanged(b, 200, 5) }
 
-// BenchmarkListTools1000Changed is the list after one server's has changed.
-func BenchmarkListTools1000Changed(b *testing.B) {
-	h := manyTools(b, 20, 50)
+// benchmarkChanged is the list after one server's has changed.
+func benchmarkChanged(b *testing.B, servers, tools int) {
+	h := manyTools(b, servers, tools)
 	r := request(b, "tools/list", "")
 	c := user("ann")
 	for i := 0; b.Loop(); i++ {
-		h.set("s00", func(s *script) { s.lists[catalog.Tools][0] = fmt.Sprint("t", i) })
+		h.set("s000", func(s *script) { s.lists[catalog.Tools][0] = fmt.Sprint("t", i) })
 		h.cat.Invalidate(h.servers()[0], c.Principal.Scope(), "notifications/tools/list_changed")
 		if _, err := h.b.Do(context.Background(), c, r, nil); err != nil {
 			b.Fatal(err)
@@ -30,7 +33,7 @@ func BenchmarkListTools1000Changed(b *testing.B) {
 func manyTools(b *testing.B, servers, tools int) *house {
 	var names []string
 	for i := range servers {
-		names = append(names, fmt.Sprintf("s%02d", i))
+		names = append(names, fmt.Sprintf("s%03d", i))
 	}
 	h := newHouse(b, Options{}, names...)
 	for _, n := range names {

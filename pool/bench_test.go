@@ -40,6 +40,24 @@ func TestAWarmAcquireAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkAcquire is Acquire alone, without the Release that follows it elsewhere.
+func BenchmarkAcquire(b *testing.B) {
+	p := warm(b)
+	ctx := b.Context()
+	var leases [1000]Lease[*nilConn]
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += len(leases) {
+		for i := range leases {
+			leases[i], _ = p.Acquire(ctx, warmKey, jackfield.Versions{})
+		}
+		b.StopTimer()
+		for _, l := range leases {
+			l.Release()
+		}
+		b.StartTimer()
+	}
+}
+
 // BenchmarkAcquireHit takes an idle connection and gives it back: two looks at the
 // clock are in it.
 func BenchmarkAcquireHit(b *testing.B) {
