@@ -2,12 +2,15 @@ package app
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -68,7 +71,9 @@ func TestAStoreThatFailsWhileServingIsToldOfAndMendsItself(t *testing.T) {
 	sabotage("CREATE TRIGGER full BEFORE INSERT ON lists BEGIN SELECT raise(ABORT, 'the disk is full'); END")
 	time.Sleep(1100 * time.Millisecond) // a listing is a second old at least before it is made anew
 	s.AddTool("later")
-	h.ask("/mcp", "tools/list", "{}")
+	if _, failed := h.ask("/mcp", "tools/list", "{}"); failed != nil {
+		t.Error(failed)
+	}
 	if health = wait("degraded"); !strings.Contains(health.Reason, "the log says why") || !strings.Contains(h.logs.String(), "the disk is full") {
 		t.Errorf("%+v", health)
 	}
@@ -83,6 +88,26 @@ func TestAStoreThatFailsWhileServingIsToldOfAndMendsItself(t *testing.T) {
 	if logs := h.logs.String(); strings.Count(logs, "the catalog cannot be kept") != 1 || !strings.Contains(logs, "kept again") {
 		t.Error("the log does not say once that it fails, and that it is over")
 	}
+}
+
+func TestALongFailureIsLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logs logged
+		log := slog.New(slog.NewTextHandler(&logs, nil))
+		var s saves
+		for range 60 {
+			s.ended(log, errors.New("the disk is full"))
+			time.Sleep(time.Minute)
+		}
+		if n := strings.Count(logs.String(), "level=ERROR"); n != 6 {
+			t.Errorf("said %d times within an hour", n)
+		}
+		s.ended(log, nil)
+		s.ended(log, nil)
+		if n := strings.Count(logs.String(), "kept again"); n != 1 || s.degraded() != nil {
+			t.Errorf("said %d times that it is over; degraded: %v", n, s.degraded())
+		}
+	})
 }
 
 func TestManyRestoredServersDoNotDelayTheStart(t *testing.T) {

@@ -222,6 +222,7 @@ func TestWhatWasListedWithAnotherDefinitionIsNotShownAndForgotten(t *testing.T) 
 	inBubble(t, func(t *testing.T) {
 		s := newShelf()
 		w := newWorld(t, keeping(s), "a", "gone", "broken")
+		w.servers["broken"].def.Endpoint.URL = "before"
 		w.c.Warm(t.Context(), w.defs())
 		if n := len(s.all().Listings); n != 3 {
 			t.Fatalf("%d listings are kept", n)
@@ -418,6 +419,9 @@ func TestAStoreThatFailsHurtsNobodyAndIsTriedAgain(t *testing.T) {
 		if names := s.names(t, "a", jackfield.App()); !slices.Equal(names, []string{"t59"}) || told[len(told)-1] != nil {
 			t.Errorf("kept %q when the disk had room again", names)
 		}
+		if n := len(s.all().Shapes); n != 1 {
+			t.Errorf("%d shapes are kept", n)
+		}
 		if len(s.saves) != 1 {
 			t.Errorf("%d saves of it", len(s.saves))
 		}
@@ -481,6 +485,22 @@ func TestASaveThatHangsIsGivenUp(t *testing.T) {
 		sleep(saveWithin/2 + firstSave)
 		if names := s.names(t, "a", jackfield.App()); len(names) != 1 || s.tries != 2 {
 			t.Errorf("kept %q after %d tries", names, s.tries)
+		}
+	})
+}
+
+func TestWhatWasFetchedMeanwhileIsNewerThanWhatWasKept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newShelf()
+		w := newWorld(t, keeping(s), "a")
+		w.list(w.view("a"), Tools)
+		w.c.Restore(w.defs(), Kept{
+			Listings: []KeptListing{{Server: "a", Lists: []KeptList{{Kind: Tools, Items: []wire.Raw{thing(Tools, "old")}}}}},
+			Shapes:   []KeptShape{{Server: "a", Shape: exchange.Shape{Version: "old"}}},
+		})
+		w.list(w.view("a"), Tools).want(t, "a__echo")
+		if shape, _ := w.c.Shape(w.def("a")); shape.Version == "old" {
+			t.Error("the old shape took the place of the new one")
 		}
 	})
 }

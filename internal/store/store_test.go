@@ -325,8 +325,10 @@ func TestADamagedFileIsMovedAsideAndANewOneBegun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, path, content := whole(t)
 			spoiled := spoil(content)
-			if err := os.WriteFile(path, spoiled, 0o600); err != nil {
-				t.Fatal(err)
+			for file, text := range map[string][]byte{path: spoiled, path + "-wal": []byte("a log")} {
+				if err := os.WriteFile(file, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			s := opened(t, dir)
 			if s.Moved == "" || filepath.Dir(s.Moved) != dir {
@@ -336,6 +338,9 @@ func TestADamagedFileIsMovedAsideAndANewOneBegun(t *testing.T) {
 				t.Errorf("what was moved aside is not what was there: %v", err)
 			}
 			same(t, load(t, s), catalog.Kept{})
+			if log, err := os.ReadFile(path + "-wal"); err == nil && string(log) == "a log" {
+				t.Error("the log of the damaged file is the new one's")
+			}
 			save(t, s, full())
 			closed(t, s)
 			again := opened(t, dir)
