@@ -72,11 +72,11 @@ func (q *query) list(ctx context.Context, k catalog.Kind) (exchange.Result, erro
 	if !ok {
 		return exchange.Result{}, jackfield.Errorf(jackfield.Invalid, "the cursor of %s is not a string", q.r.Method)
 	}
-	raw, err := q.v.List(ctx, q.owner, k, cursor)
+	page, err := q.v.Page(ctx, q.owner, k, cursor)
 	if err != nil {
 		return exchange.Result{}, err
 	}
-	return exchange.Result{Raw: raw, Modern: true}, nil
+	return exchange.Result{Raw: page.Raw, Modern: true, Bare: page.Bare}, nil
 }
 
 // text is a string member; absent and null are the empty string.

@@ -28,6 +28,8 @@ type table struct {
 
 	fresh atomic.Pointer[freshness]
 	first atomic.Pointer[written] // the first page, as it was last written
+
+	firstBare atomic.Pointer[wire.Raw] // the same without what depends on the time
 }
 
 // row is one thing under its final name.
@@ -212,21 +214,37 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	if w := t.first.Load(); from == 0 && w != nil && w.seconds == seconds && w.public == f.public {
 		return w.text
 	}
-	to, size := t.end(from)
-	b := make([]byte, 0, size+256)
+	bare := t.bare(from)
+	b := make([]byte, 0, len(bare)+96)
 	b = append(b, `{"resultType":"complete","ttlMs":`...)
 	b = strconv.AppendInt(b, seconds*1000, 10)
 	if f.public {
-		b = append(b, `,"cacheScope":"public"`...)
+		b = append(b, `,"cacheScope":"public",`...)
 	} else {
-		b = append(b, `,"cacheScope":"private"`...)
+		b = append(b, `,"cacheScope":"private",`...)
 	}
+	b = append(b, bare[1:]...)
+	if from == 0 {
+		t.first.Store(&written{seconds: seconds, public: f.public, text: b})
+	}
+	return b
+}
+
+// bare is page without what depends on the time: it is written once. The result is
+// shared and must not change.
+func (t *table) bare(from int) wire.Raw {
+	if w := t.firstBare.Load(); from == 0 && w != nil {
+		return *w
+	}
+	to, size := t.end(from)
+	b := make([]byte, 0, size+256)
+	b = append(b, '{')
 	if to < len(t.rows) {
-		b = append(b, `,"nextCursor":"`...)
+		b = append(b, `"nextCursor":"`...)
 		b = append(b, t.cursor(to)...)
-		b = append(b, '"')
+		b = append(b, `",`...)
 	}
-	b = append(b, `,"`...)
+	b = append(b, '"')
 	b = append(b, kindMembers[t.kind]...)
 	b = append(b, `":[`...)
 	for i := from; i < to; i++ {
@@ -237,7 +255,8 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	}
 	b = append(b, `]}`...)
 	if from == 0 {
-		t.first.Store(&written{seconds: seconds, public: f.public, text: b})
+		raw := wire.Raw(b)
+		t.firstBare.Store(&raw)
 	}
 	return b
 }

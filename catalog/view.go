@@ -74,27 +74,44 @@ type Target struct {
 	Quoted wire.Raw // the same as JSON, as the server spells it; nil in an Only view
 }
 
-// List is the result of the request that lists the kind: the page behind the
+// Page is the result of a request that lists. It is shared and must not change.
+type Page struct {
+	Raw wire.Raw // as 2026-07-28 wants it, with resultType, ttlMs and cacheScope
+
+	t    *table
+	from int
+}
+
+// Bare is the result without those three, as the revisions before know it.
+func (p Page) Bare() wire.Raw { return p.t.bare(p.from) }
+
+// List is Page's Raw.
+func (v *View) List(ctx context.Context, owner jackfield.Scope, k Kind, cursor string) (wire.Raw, error) {
+	p, err := v.Page(ctx, owner, k, cursor)
+	return p.Raw, err
+}
+
+// Page is the result of the request that lists the kind: the page behind the
 // cursor, the first one for an empty cursor. It waits as the rules of freshness
 // say. Errors are *jackfield.Error, or the cause of ctx.
-func (v *View) List(ctx context.Context, owner jackfield.Scope, k Kind, cursor string) (wire.Raw, error) {
+func (v *View) Page(ctx context.Context, owner jackfield.Scope, k Kind, cursor string) (Page, error) {
 	t, f, ok := v.quick(owner, k)
 	if !ok {
 		if cursor == "" {
 			if err := v.c.settle(ctx, v, owner, k, waitFirst, nil); err != nil {
-				return nil, err
+				return Page{}, err
 			}
 		}
 		var err error
 		if t, f, err = v.look(owner, k, true); err != nil {
-			return nil, err
+			return Page{}, err
 		}
 	}
 	from, err := t.begin(cursor)
 	if err != nil {
-		return nil, err
+		return Page{}, err
 	}
-	return t.page(from, f, time.Now()), nil
+	return Page{Raw: t.page(from, f, time.Now()), t: t, from: from}, nil
 }
 
 // Settle waits until each server that could have a thing of that final name has

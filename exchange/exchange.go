@@ -99,6 +99,9 @@ type Result struct {
 	// Input is set when the server answered with questions (resultType
 	// "input_required") to an asker that takes them so; Raw is that answer.
 	Input *Input
+	// Bare, when set, gives what Raw is without the members that only 2026-07-28
+	// knows in every result. Nil: whoever needs that takes them out.
+	Bare func() wire.Raw
 }
 
 // Input are the questions of one round and the server's state.

@@ -42,6 +42,9 @@ func legacyResult(res exchange.Result) (wire.Raw, error) {
 	if !res.Modern {
 		return res.Raw, nil
 	}
+	if res.Bare != nil {
+		return res.Bare(), nil
+	}
 	o, err := wire.ScanObject(res.Raw, resultKeys)
 	if err != nil {
 		return nil, malformed(err)
