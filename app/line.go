@@ -34,6 +34,7 @@ func claimed(c broker.Conn, k pool.Key) {
 func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps string) (broker.Conn, error) {
 	l := &line{}
 	l.key.Store(&k)
+	id, name := s.ID, s.Name // what follows lasts as long as the connection, and need not keep all of s
 	options := upstream.Options{
 		Name:        s.Name,
 		Endpoint:    s.Endpoint,
@@ -42,20 +43,19 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 		Home:        func() exchange.Peer { return p.home(l) },
 		InitTimeout: s.Usage.InitTimeout,
 		Limits:      upstream.Limits{Message: int(p.config.Limits.Message)},
-		ParamHeaders: func(method, name string) []upstream.ParamHeader {
+		ParamHeaders: func(method, tool string) []upstream.ParamHeader {
 			if method != "tools/call" {
 				return nil
 			}
-			return mapped[upstream.ParamHeader](p.catalog.ParamHeaders(s.ID, l.key.Load().Scope, name))
+			return mapped[upstream.ParamHeader](p.catalog.ParamHeaders(id, l.key.Load().Scope, tool))
 		},
 		Hooks: upstream.Hooks{
 			Event: func(ev exchange.Event) { p.broker.Event(*l.key.Load(), ev) },
-			Shape: func(shape exchange.Shape) { p.catalog.Learn(s, shape) },
 			Declined: func(method, why string) {
-				p.log.Debug("declined a server's question", serverAttr(s.Name), slog.String("method", method), slog.String("why", why))
+				p.log.Debug("declined a server's question", serverAttr(name), slog.String("method", method), slog.String("why", why))
 			},
 			Ignored: func(why string) {
-				p.log.Debug("ignored a server's message", serverAttr(s.Name), slog.String("why", why))
+				p.log.Debug("ignored a server's message", serverAttr(name), slog.String("why", why))
 			},
 		},
 	}

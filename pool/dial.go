@@ -174,7 +174,7 @@ func (p *Pool[C]) dialedLocked(s *slot[C], conn C, err error, f Failure) {
 		p.live--
 	}
 	s.cancel()
-	s.cancel = nil
+	s.cancel, s.aging = nil, nil
 	if err != nil {
 		s.budgets(func(b *budget) { b.open-- })
 	} else {

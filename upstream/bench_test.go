@@ -42,7 +42,7 @@ func BenchmarkDo(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				c.link = newHTTPLink(w, c)
+				c.link = &httpLink{web: w, c: c}
 				params, err := wire.ScanObject(wire.Raw(`{"name":"echo","arguments":{"text":"hello"},"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}`), exchange.ParamKeys)
 				if err != nil {
 					b.Fatal(err)

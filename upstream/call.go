@@ -13,6 +13,7 @@ import (
 // call is one request that we sent, while it is open.
 type call struct {
 	id     int64
+	at     int      // where it stands among those that are open
 	key    wire.Raw // the id as it stands in messages; our progress token too
 	method string
 	params wire.Raw
@@ -75,7 +76,7 @@ func (x *call) handshake() bool {
 // calls are the calls that are open on a connection.
 type calls struct {
 	mu   sync.Mutex // guards what follows
-	open map[int64]*call
+	open []*call
 }
 
 // enter adds x unless there are limit calls already.
@@ -85,10 +86,8 @@ func (s *calls) enter(x *call, limit int) bool {
 	if len(s.open) >= limit {
 		return false
 	}
-	if s.open == nil {
-		s.open = map[int64]*call{}
-	}
-	s.open[x.id] = x
+	x.at = len(s.open)
+	s.open = append(s.open, x)
 	return true
 }
 
@@ -115,7 +114,10 @@ func (s *calls) cut(reason error) {
 func (s *calls) leave(x *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open, x.id)
+	last := len(s.open) - 1
+	s.open[x.at], s.open[last].at = s.open[last], x.at
+	s.open[last] = nil
+	s.open = s.open[:last]
 }
 
 // find returns the open call whose id, or progress token, is key; nil when there
@@ -127,7 +129,12 @@ func (s *calls) find(key wire.Raw) *call {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open[id]
+	for _, x := range s.open {
+		if x.id == id {
+			return x
+		}
+	}
+	return nil
 }
 
 // only returns the one exchange that is open; nil when there are more or none.

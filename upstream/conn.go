@@ -80,9 +80,10 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 // dial makes one attempt.
 func dial(ctx context.Context, o Options, caps exchange.Capabilities) (*Conn, error) {
 	c := &Conn{opts: o, caps: caps}
-	c.live(context.WithoutCancel(ctx))
+	c.live(context.Background()) //nolint:contextcheck // it outlives the dial, and would keep all of its contexts
 	c.questions.turn = make(chan struct{}, 1)
 	err := c.connect(ctx)
+	c.opts.Shape = nil // c.shape says more now
 	if err == nil {
 		return c, nil
 	}

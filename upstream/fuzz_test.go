@@ -87,7 +87,7 @@ func FuzzHostileAnswer(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.link = newHTTPLink(w, c)
+		c.link = &httpLink{web: w, c: c}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		c.link.(*httpLink).transport = roundTripper(func(r *http.Request) (*http.Response, error) {

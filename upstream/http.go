@@ -31,21 +31,10 @@ type httpLink struct {
 	// Set by initialize, fixed afterwards.
 	session string
 	version string
-	prepared
-}
 
-// prepared are headers that many requests have in common. Nobody changes them.
-type prepared struct {
-	bare   http.Header // for requests without a body
-	post   http.Header // for messages to a legacy server
-	repost http.Header // for those that may be sent again
-	modern http.Header // for messages to a modern server, which say more of their own
-}
-
-func newHTTPLink(w web, c *Conn) *httpLink {
-	l := &httpLink{web: w, c: c}
-	l.prepare()
-	return l
+	// ready are the headers of a plain message, made when it is known what the server
+	// speaks. Nobody changes them.
+	ready http.Header
 }
 
 // web sends HTTP requests to one server.
@@ -226,49 +215,58 @@ const (
 	typeStream = "text/event-stream"
 )
 
-// prepare makes the headers of all messages from now on: the operator's, then the
-// protocol's, which win.
-func (l *httpLink) prepare() {
-	l.bare = l.header.Clone()
-	l.bare.Set("Accept", typeJSON+", "+typeStream)
+// shared are the headers of a message to a server of the era: the operator's, then
+// the protocol's, which win. They must not be changed.
+func (l *httpLink) shared(modern bool) http.Header {
+	if l.ready != nil && modern == l.c.modern() {
+		return l.ready
+	}
+	h := l.header.Clone()
+	h.Set("Accept", typeJSON+", "+typeStream)
+	h.Set("Content-Type", typeJSON)
+	switch {
+	case modern:
+		h.Set(wire.HeaderProtocolVersion, exchange.Modern)
+	case l.version != "":
+		h.Set(wire.HeaderProtocolVersion, l.version)
+	}
 	if l.session != "" {
-		l.bare.Set(wire.HeaderSession, l.session)
+		h.Set(wire.HeaderSession, l.session)
 	}
-	l.modern = l.bare.Clone()
-	l.modern.Set("Content-Type", typeJSON)
-	l.modern.Set(wire.HeaderProtocolVersion, exchange.Modern)
-	if l.version != "" {
-		l.bare.Set(wire.HeaderProtocolVersion, l.version)
-	}
-	l.post = l.bare.Clone()
-	l.post.Set("Content-Type", typeJSON)
-	l.repost = l.post.Clone()
-	l.repost[idempotent] = nil
+	return h
+}
+
+// bodiless are the headers of a request without a body.
+func (l *httpLink) bodiless() http.Header {
+	h := maps.Clone(l.shared(false))
+	delete(h, "Content-Type")
+	return h
 }
 
 // idempotent is present but empty where net/http may send a request again on a
 // fresh socket, when a reused one turns out closed. The header itself is not sent.
 const idempotent = "Idempotency-Key"
 
-// headers are those of a call.
+// headers are those of a call. They must not be changed.
 func (l *httpLink) headers(x *call) http.Header {
+	h := l.shared(x.modern)
 	again := repeatable(x.method)
-	switch {
-	case !x.modern && again:
-		return l.repost
-	case !x.modern:
-		return l.post
+	if !x.modern && !again {
+		return h
 	}
-	h := maps.Clone(l.modern)
+	h = maps.Clone(h)
+	if again {
+		h[idempotent] = nil
+	}
+	if !x.modern {
+		return h
+	}
 	h[wire.HeaderMethod] = []string{x.method}
 	if x.name != "" {
 		h[wire.HeaderName] = []string{wire.EncodeHeaderValue(x.name)}
 	}
 	for _, p := range x.mirror {
 		h.Set(p.name, p.value)
-	}
-	if again {
-		h[idempotent] = nil
 	}
 	return h
 }
@@ -489,13 +487,11 @@ func retryAfter(h http.Header) time.Duration {
 }
 
 func (l *httpLink) send(ctx context.Context, m outgoing) error {
-	h := l.post
-	if l.c.modern() {
-		h = l.modern
-		if m.method != "" {
-			h = maps.Clone(h)
-			h[wire.HeaderMethod] = []string{m.method}
-		}
+	modern := l.c.modern()
+	h := l.shared(modern)
+	if modern && m.method != "" {
+		h = maps.Clone(h)
+		h[wire.HeaderMethod] = []string{m.method}
 	}
 	rep, err := l.roundTrip(ctx, http.MethodPost, l.url, m.text, h)
 	if err != nil {
@@ -534,8 +530,8 @@ func (l *httpLink) close(ctx context.Context) error {
 func (l *httpLink) deleteSession(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	h := l.bare.Clone()
-	h.Set(wire.HeaderSession, id)
+	h := l.bodiless()
+	h[wire.HeaderSession] = []string{id}
 	rep, err := l.roundTrip(ctx, http.MethodDelete, l.url, nil, h)
 	if err != nil {
 		return err

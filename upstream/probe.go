@@ -74,8 +74,12 @@ func (c *Conn) connectHTTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.link = newHTTPLink(w, c)
+	l := &httpLink{web: w, c: c}
+	c.link = l
 	err = c.greet(ctx, string(jackfield.TransportHTTP))
+	if err == nil && c.modern() {
+		l.ready = l.shared(true)
+	}
 	if err == nil || !slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed}, asFailure(err).status) {
 		return err
 	}
@@ -391,7 +395,7 @@ func (l *httpLink) begin(session, version string) error {
 	if version >= exchange.V20250618 {
 		l.version = version
 	}
-	l.prepare()
+	l.ready = l.shared(false)
 	return nil
 }
 

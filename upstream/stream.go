@@ -141,8 +141,8 @@ func (l *httpLink) resume(ctx context.Context, x *call, at *position) (*reply, e
 // get opens an event stream: the one for events, or the rest of one that broke
 // off. ErrNoStream: the server offers none.
 func (l *httpLink) get(ctx context.Context, at *position) (*reply, error) {
-	h := l.bare.Clone()
-	h.Set("Accept", typeStream)
+	h := l.bodiless()
+	h["Accept"] = []string{typeStream}
 	if at.id != "" {
 		h.Set(wire.HeaderLastEventID, at.id)
 		at.from = at.id
