@@ -72,7 +72,7 @@ func (c *Clients) CloseIdle() {
 func newClient() *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlivePeriod}
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: &direct{Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            dialer.DialContext,
 			TLSHandshakeTimeout:    dialTimeout,
@@ -84,7 +84,7 @@ func newClient() *http.Client {
 			// What a server compresses would have to be unpacked, and bounded, here;
 			// nothing is asked to be compressed, so bytes pass as they are.
 			DisableCompression: true,
-		},
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
