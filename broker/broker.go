@@ -67,6 +67,7 @@ type Options struct {
 	// Access says whether a principal may see and use a server; nil: everybody all.
 	Access func(jackfield.Principal, jackfield.Server) jackfield.Access
 	Limits Limits
+	Trace  *Trace // nil: nobody watches
 }
 
 // Limits bound how long and how much. Zero means the default.

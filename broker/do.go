@@ -241,10 +241,10 @@ func (q *query) rewritten(ctx context.Context, member string, t catalog.Target) 
 	return res, err
 }
 
-// send does the request on the connection that the caller uses for the server. It
+// ask does the request on the connection that the caller uses for the server. It
 // is sent once more only when it is proven that it was not sent at all, as on a
 // connection that turned out to be dead.
-func (q *query) send(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
+func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
 	ctx, k := q.b.startClock(ctx, s, q.r.Method, q.p)
 	defer k.stop()
 	want := connections.Want{Server: *s, Owner: q.owner, Session: q.c.Session, Caps: q.c.Caps.Declared}
