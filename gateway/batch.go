@@ -61,6 +61,10 @@ func (x *inbound) legacyBatch(body []byte) {
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	}
+	if x.gate.draining.Load() {
+		x.refuseError(errClosing)
+		return
+	}
 	x.answerBatch(s, requests)
 }
 

@@ -126,6 +126,9 @@ func (x *inbound) refusal(err error) (int, *wire.Error) {
 // refuse answers with an HTTP status and a JSON-RPC error. The id is the
 // request's, when it was read.
 func (x *inbound) refuse(status int, e *wire.Error) {
+	if status >= http.StatusBadRequest && x.opts.Refused != nil {
+		x.opts.Refused(status)
+	}
 	id := x.msg.ID
 	if x.msg.Kind == wire.Response {
 		id = nil // it answers something of ours, and must not look like an answer

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackfield-dev/jackfield"
 )
@@ -17,6 +18,9 @@ type gate struct {
 	counted int        // of those inside, the ones that max is for
 	closed  error      // why, once it is
 	drained chan struct{}
+	quiet   chan struct{} // closed when nobody is counted any more; nil before quieten
+
+	draining atomic.Bool // requests are refused; what helps those inside to end is not
 }
 
 // visit is one request inside the gate. It must not be copied.
@@ -61,6 +65,32 @@ func (g *gate) settleLocked(v *visit) {
 	if !v.settled {
 		v.settled = true
 		g.counted--
+		g.quietLocked()
+	}
+}
+
+// quieten says that no new requests are wanted. The channel it returns is closed as
+// soon as nobody is counted.
+func (g *gate) quieten() <-chan struct{} {
+	g.draining.Store(true)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.quiet == nil {
+		g.quiet = make(chan struct{})
+		g.quietLocked()
+	}
+	return g.quiet
+}
+
+// quietLocked closes quiet when it is. mu is held.
+func (g *gate) quietLocked() {
+	if g.quiet == nil || g.counted > 0 {
+		return
+	}
+	select {
+	case <-g.quiet:
+	default:
+		close(g.quiet)
 	}
 }
 
@@ -102,13 +132,13 @@ func (g *gate) bind(ctx context.Context, v *visit) (context.Context, context.Can
 	return ctx, cancel
 }
 
-// close lets nobody in any more and ends who is inside. The channel it returns
-// is closed when everybody has left.
-func (g *gate) close(reason error) <-chan struct{} {
+// close lets nobody in any more, for the one reason, and ends who is inside, for
+// the other. The channel it returns is closed when everybody has left.
+func (g *gate) close(later, inside error) <-chan struct{} {
 	g.mu.Lock()
 	var ends []context.CancelCauseFunc
 	if g.closed == nil {
-		g.closed = reason
+		g.closed = later
 		for v := g.inside; v != nil; v = v.before {
 			if v.end != nil {
 				ends = append(ends, v.end)
@@ -120,7 +150,7 @@ func (g *gate) close(reason error) <-chan struct{} {
 	}
 	g.mu.Unlock()
 	for _, end := range ends {
-		end(reason)
+		end(inside)
 	}
 	return g.drained
 }

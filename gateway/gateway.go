@@ -57,6 +57,9 @@ type Options struct {
 	Limits     Limits
 	Timing     Timing
 	Log        *slog.Logger // nil: nothing is logged
+	// Refused is told the HTTP status of each request that is answered with one of
+	// 400 or above. Nil: nobody is. It must not block.
+	Refused func(status int)
 }
 
 // ParamHeader is an argument of a tool that its input schema mirrors in a header
@@ -189,11 +192,25 @@ func New(o Options) *Handler {
 	return h
 }
 
+// Drain refuses new sessions and requests and waits until those under way are
+// answered, or ctx ends. What they need meanwhile still passes: answers to
+// questions, cancellations, streams. It returns how many are not answered; Close
+// ends them.
+func (h *Handler) Drain(ctx context.Context) (left int) {
+	quiet := h.gate.quieten()
+	select {
+	case <-quiet:
+		return 0
+	case <-ctx.Done():
+		return h.gate.count()
+	}
+}
+
 // Close refuses new requests, ends all sessions, streams and requests, and waits
 // until the last of them is gone or ctx ends.
 func (h *Handler) Close(ctx context.Context) error {
-	drained := h.gate.close(errClosing)
-	h.sessions.close(errClosing)
+	drained := h.gate.close(errClosing, errCut)
+	h.sessions.close(errCut)
 	select {
 	case <-drained:
 		return nil
@@ -220,6 +237,9 @@ func (h *Handler) Status() Status {
 }
 
 var errClosing = jackfield.Errorf(jackfield.Unavailable, "the gateway is shutting down; try again in a moment")
+
+// errCut is for a call that was sent, perhaps: trying it again may do it twice.
+var errCut = jackfield.Errorf(jackfield.Unavailable, "the gateway was shut down before this was answered; whether the server has done it is not known")
 
 // inbound is one HTTP request on its way in.
 type inbound struct {

@@ -85,7 +85,7 @@ func TestALateVisitorOfAClosedGateIsEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	drained := g.close(errClosing)
+	drained := g.close(errClosing, errCut)
 	ctx, cancel := g.bind(context.Background(), v)
 	defer cancel(nil)
 	if context.Cause(ctx) != errClosing { //nolint:errorlint // this very error

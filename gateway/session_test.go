@@ -252,7 +252,7 @@ func TestCloseRefusesNewRequestsAndEndsOpenOnes(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 		for range 2 {
-			if got := <-bodies; got != `{"jsonrpc":"2.0","id":1,"error":{"code":1503,"message":"the gateway is shutting down; try again in a moment"}}` {
+			if got := <-bodies; got != `{"jsonrpc":"2.0","id":1,"error":{"code":1503,"message":"the gateway was shut down before this was answered; whether the server has done it is not known"}}` {
 				t.Error(got)
 			}
 		}
