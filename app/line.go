@@ -87,11 +87,16 @@ func (p *parts) home(l *line) exchange.Peer {
 
 // classify tells the pool what a failed dial means.
 func classify(err error) pool.Failure {
-	var e *upstream.DialError
-	if !errors.As(err, &e) {
-		return pool.Failure{Stage: "dial", Temporary: true}
+	var out pool.Failure
+	if known := jackfield.FailureOf(err); known != nil {
+		out.Failure = *known
 	}
-	return pool.Failure{Stage: e.Stage, Temporary: e.Temporary, RetryAfter: e.RetryAfter, DialStage: e.DialStage}
+	if e, ok := errors.AsType[*upstream.DialError](err); ok {
+		out.Stage, out.Temporary, out.RetryAfter, out.DialStage = e.Stage, e.Temporary, e.RetryAfter, e.DialStage
+		return out
+	}
+	out.Stage, out.Temporary = "dial", true
+	return out
 }
 
 // fetch lists what a server offers, for the catalog, over a connection that is no

@@ -175,7 +175,7 @@ func TestADeadConnectionIsDialedAgainOnlyByACaller(t *testing.T) {
 	pooled(t, Options[*conn]{}, func(pt *poolTest) {
 		l, d := pt.open("docs/ann", 1)
 		d.conn.die("gone")
-		if st := pt.wantState("docs/ann", Failed, "died"); st.Reason != "gone" {
+		if st := pt.wantState("docs/ann", Failed, "died"); st.Reason != `the connection to server "docs" was lost: gone` {
 			t.Errorf("status %+v", st)
 		}
 		l.Release()

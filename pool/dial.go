@@ -15,7 +15,7 @@ func (p *Pool[C]) askLocked(k Key, v jackfield.Versions, t traits, prior past) (
 	srv := p.serverLocked(k.Server)
 	defer p.tidyLocked(srv, nil)
 	if !t.perKey {
-		if err := srv.breaker.refusal(k, v, time.Now()); err != nil {
+		if err := srv.breaker.refusal(v, time.Now()); err != nil {
 			p.recallLocked(k, v, t, prior)
 			return nil, err
 		}
@@ -234,7 +234,7 @@ func (p *Pool[C]) ownerLocked(scope jackfield.Scope) *owner {
 
 // tidyLocked drops books that say nothing. Either may be nil. mu is held.
 func (p *Pool[C]) tidyLocked(srv *server[C], o *owner) {
-	if srv != nil && srv.slots == 0 && srv.breaker.failures == 0 && p.servers[srv.id] == srv {
+	if srv != nil && srv.slots == 0 && srv.breaker.last == nil && p.servers[srv.id] == srv {
 		delete(p.servers, srv.id)
 	}
 	if o != nil && o.slots == 0 && p.owners[o.scope] == o {

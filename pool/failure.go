@@ -11,67 +11,72 @@ import (
 	"github.com/jackfield-dev/jackfield"
 )
 
-// past is what is remembered of a key's attempts: its failures in a row, if any.
+// past is what is remembered of a key's attempts.
 type past struct {
-	Failure
-	err   error
-	tries int       // failures in a row
-	since time.Time // the first of them
-	next  time.Time // no attempt before; zero: only someone can end it
-	good  time.Time // when a connection was last opened
+	*Failure           // the last of the failures in a row; nil: there is none
+	good     time.Time // when a connection was last opened
+}
+
+// tries is how many attempts in a row have failed.
+func (f past) tries() int {
+	if f.Failure == nil {
+		return 0
+	}
+	return f.Attempts
 }
 
 // refusal is why the key is not dialed now; nil when it may be.
-func (f past) refusal(k Key, now time.Time) error {
-	if f.Temporary && !now.Before(f.next) {
+func (f past) refusal(now time.Time) error {
+	if f.Temporary && !now.Before(f.Next) {
 		return nil
 	}
-	return f.error(k, now)
+	return f.error(now)
 }
 
 // error tells a caller what failed, since when, and when the next attempt is.
-func (f past) error(k Key, now time.Time) error {
-	return failedError(f.err, k, f.Stage, f.tries, f.since, f.next, now)
+func (f *Failure) error(now time.Time) error {
+	code := jackfield.CodeOf(f.Err)
+	if code == jackfield.Internal {
+		code = jackfield.Unavailable
+	}
+	return &jackfield.Error{Code: code, Message: f.At(now), Err: &f.Failure}
 }
 
-func failedError(cause error, k Key, stage string, tries int, since, next, now time.Time) error {
-	code := jackfield.Unavailable
-	text := cause.Error()
-	if known, ok := errors.AsType[*jackfield.Error](cause); ok && known.Code != jackfield.Internal {
-		code = known.Code
-	} else {
-		text = fmt.Sprintf("server %q cannot be used (%s): %s", k.Server, stage, text)
+// after is f as the next of the failures before it, and with what nobody said about
+// it.
+func (f Failure) after(before *Failure, k Key, err error, now time.Time) *Failure {
+	f.Err, f.Since, f.Attempts = err, now, 1
+	if before != nil {
+		f.Since, f.Attempts = before.Since, before.Attempts+1
 	}
-	when := "it is not tried again until someone signs in or changes its definition"
-	if !next.IsZero() {
-		when = "the next attempt is due now"
-		if wait := next.Sub(now); wait > 0 {
-			when = fmt.Sprintf("the next attempt is at %s, in %v", next.UTC().Format(time.RFC3339), max(wait.Round(100*time.Millisecond), 100*time.Millisecond))
+	if f.Message == "" {
+		f.Message = fmt.Sprintf("server %q cannot be used (%s): %v", k.Server, f.Stage, err)
+		if known, ok := errors.AsType[*jackfield.Error](err); ok && known.Code != jackfield.Internal {
+			f.Message = known.Message
 		}
 	}
-	times := ""
-	if tries > 1 {
-		times = fmt.Sprintf("%d times ", tries)
+	return &f
+}
+
+// died is the failure of a connection that was lost while nobody used it.
+func died(k Key, err error) *jackfield.Failure {
+	f := jackfield.Failure{Kind: jackfield.FailureBroken, Message: fmt.Sprintf("the connection to server %q was lost: %v", k.Server, err)}
+	if known := jackfield.FailureOf(err); known != nil {
+		f.Kind, f.Status = known.Kind, known.Status
 	}
-	return &jackfield.Error{
-		Code:    code,
-		Message: fmt.Sprintf("%s (failed %ssince %s; %s)", text, times, since.UTC().Format(time.RFC3339), when),
-		Err:     cause,
-	}
+	f.Stage, f.Err = "died", err
+	return &f
 }
 
 // failLocked records that the dial of s failed. mu is held, s is Connecting.
 func (p *Pool[C]) failLocked(s *slot[C], err error, f Failure, wasProbe bool) {
 	now := time.Now()
-	since := now
-	if s.past.tries > 0 {
-		since = s.past.since
+	failure := f.after(s.past.Failure, s.key, err, now)
+	if failure.Temporary {
+		failure.Next = now.Add(p.backoff(failure))
 	}
-	s.past = past{Failure: f, err: err, tries: s.past.tries + 1, since: since, good: s.past.good}
-	if f.Temporary {
-		s.past.next = now.Add(p.backoff(s.past.tries, f.RetryAfter))
-	}
-	p.answerLocked(s, s.past.error(s.key, now))
+	s.past = past{Failure: failure, good: s.past.good}
+	p.answerLocked(s, failure.error(now))
 	if s.traits.transient { // nobody asks for this key again
 		p.leaveLocked(s)
 		p.toLocked(s, gone)
@@ -80,7 +85,7 @@ func (p *Pool[C]) failLocked(s *slot[C], err error, f Failure, wasProbe bool) {
 		p.rememberLocked(s)
 	}
 	if !s.traits.perKey {
-		p.tripLocked(s, err, f, wasProbe)
+		p.tripLocked(s, *failure, wasProbe)
 	}
 }
 
@@ -89,7 +94,7 @@ func (p *Pool[C]) rememberLocked(s *slot[C]) {
 	p.toLocked(s, Failed)
 	p.failed.push(s)
 	if s.past.Temporary {
-		p.wakeLocked(s, time.Until(s.past.next)+p.limits.Forget)
+		p.wakeLocked(s, time.Until(s.past.Next)+p.limits.Forget)
 	}
 	if p.failed.len > p.limits.Failed {
 		p.forgetLocked(p.failed.first)
@@ -98,20 +103,24 @@ func (p *Pool[C]) rememberLocked(s *slot[C]) {
 
 // recallLocked keeps what was known of k when no new attempt is made. mu is held.
 func (p *Pool[C]) recallLocked(k Key, v jackfield.Versions, t traits, prior past) {
-	if prior.tries > 0 {
+	if prior.Failure != nil {
 		s := p.makeLocked(k, v, t, prior)
 		close(s.done)
 		p.rememberLocked(s)
 	}
 }
 
-// backoff is how long the next attempt waits after so many failures in a row.
-func (p *Pool[C]) backoff(tries int, retryAfter time.Duration) time.Duration {
+// backoff is how long the next attempt waits after a failure. A server that refuses
+// connections costs nobody anything, and is back the moment that it listens again.
+func (p *Pool[C]) backoff(f *Failure) time.Duration {
 	top := p.limits.BackoffMax
-	if n := tries - 1; n < 32 {
+	if f.Kind == jackfield.FailureRefused {
+		top = min(top, p.limits.BackoffRefused)
+	}
+	if n := f.Attempts - 1; n < 32 {
 		top = min(top, p.limits.BackoffMin<<n)
 	}
-	return max(p.jitter(top), min(retryAfter, retryAfterMax))
+	return max(p.jitter(top), min(f.RetryAfter, retryAfterMax))
 }
 
 // fullJitter is any time up to top.
@@ -120,15 +129,12 @@ func fullJitter(top time.Duration) time.Duration { return rand.N(top + 1) } //no
 // breaker keeps all keys of a server from dialing while the server cannot be
 // reached. Its fields are guarded by Pool.mu.
 type breaker[C Conn] struct {
-	definition uint64 // failures are of this version of the definition
-	failures   int    // at dial stage, since the last success
-	first      Key    // the key of the first of them
-	several    bool   // another key failed as well
-	since      time.Time
+	definition uint64    // failures are of this version of the definition
+	last       *Failure  // at dial stage, since the last success; nil: there was none
+	first      Key       // the key of the first of them
+	several    bool      // another key failed as well
 	until      time.Time // zero: closed; else nobody dials before, and then one
-	err        error
-	stage      string
-	probe      *slot[C] // the one that dials
+	probe      *slot[C]  // the one that dials
 }
 
 func (b *breaker[C]) open() bool { return !b.until.IsZero() }
@@ -145,7 +151,7 @@ func (b *breaker[C]) due() {
 
 // refusal is why a key of the server is not dialed now; nil when it may be, or may
 // wait for the one that tries. mu is held.
-func (b *breaker[C]) refusal(k Key, v jackfield.Versions, now time.Time) error {
+func (b *breaker[C]) refusal(v jackfield.Versions, now time.Time) error {
 	if v.Definition > b.definition {
 		b.reset()
 		b.definition = v.Definition
@@ -153,7 +159,7 @@ func (b *breaker[C]) refusal(k Key, v jackfield.Versions, now time.Time) error {
 	if !b.open() || !now.Before(b.until) {
 		return nil
 	}
-	return failedError(b.err, k, b.stage, b.failures, b.since, b.until, now)
+	return b.last.error(now)
 }
 
 // lets reports whether a dial may start: while the breaker is open one at a time
@@ -161,7 +167,7 @@ func (b *breaker[C]) refusal(k Key, v jackfield.Versions, now time.Time) error {
 func (b *breaker[C]) lets() bool { return !b.open() || b.probe == nil }
 
 // tripLocked tells the breaker of a failed dial. mu is held.
-func (p *Pool[C]) tripLocked(s *slot[C], err error, f Failure, wasProbe bool) {
+func (p *Pool[C]) tripLocked(s *slot[C], f Failure, wasProbe bool) {
 	b := &s.server.breaker
 	switch {
 	case s.version.Definition < b.definition: // says nothing about the server as it is now
@@ -173,19 +179,19 @@ func (p *Pool[C]) tripLocked(s *slot[C], err error, f Failure, wasProbe bool) {
 		return
 	}
 	now := time.Now()
-	if b.failures == 0 {
-		b.first, b.since = s.key, now
+	if b.last == nil {
+		b.first = s.key
 	}
-	b.failures++
 	b.several = b.several || b.first != s.key
-	b.err, b.stage = err, f.Stage
-	if b.failures < tripAfter || !b.several && !p.onlyKeyLocked(s) {
+	b.last = f.after(b.last, s.key, f.Err, now)
+	if b.last.Attempts < tripAfter || !b.several && !p.onlyKeyLocked(s) {
 		return
 	}
-	b.until = now.Add(p.backoff(b.failures, f.RetryAfter))
+	b.until = now.Add(p.backoff(b.last))
+	b.last.Next = b.until
 	for _, q := range slices.Clone(s.server.queue) {
 		if !q.traits.perKey {
-			p.giveUpLocked(q, "the server cannot be reached", failedError(err, q.key, f.Stage, b.failures, b.since, b.until, now))
+			p.giveUpLocked(q, "the server cannot be reached", b.last.error(now))
 		}
 	}
 }
@@ -207,7 +213,7 @@ func (p *Pool[C]) forgive(match func(Key) bool) {
 	p.mu.Lock()
 	var failing []Key
 	for id, srv := range p.servers {
-		if srv.breaker.failures > 0 {
+		if srv.breaker.last != nil {
 			failing = append(failing, Key{Server: id})
 		}
 	}

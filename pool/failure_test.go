@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ func TestAFailureIsToldWithReasonSinceWhenAndNextAttempt(t *testing.T) {
 		err := pt.acquire("docs/ann", 1).wantError()
 		pt.wantCode(err, jackfield.Unavailable)
 		want := `server "docs" cannot be used (connect): connection refused ` +
-			`(failed 2 times since 2000-01-01T00:00:00Z; the next attempt is at 2000-01-01T00:00:04Z, in 1.5s)`
+			`(other; failed 2 times since 2000-01-01T00:00:00Z; the next attempt is at 2000-01-01T00:00:04Z, in 1.5s)`
 		if err.Error() != want {
 			t.Errorf("error\n%s, want\n%s", err, want)
 		}
@@ -29,7 +30,7 @@ func TestAFailureIsToldWithReasonSinceWhenAndNextAttempt(t *testing.T) {
 			t.Error("the cause is lost")
 		}
 		st := pt.wantState("docs/ann", Failed, "connect")
-		if st.Attempts != 2 || st.Reason != "connection refused" || st.Next.Sub(st.Since) != 4*time.Second {
+		if st.Attempts != 2 || !strings.HasPrefix(st.Reason, `server "docs" cannot be used (connect): connection refused (other; failed 2 times`) || st.Next.Sub(st.Since) != 4*time.Second {
 			t.Errorf("status %+v", st)
 		}
 		pt.wantNoDial()
@@ -51,7 +52,7 @@ func TestTheCodeAndWordsOfADialsOwnErrorAreKept(t *testing.T) {
 		pt.wantDial("docs/ann").finish(jackfield.Errorf(jackfield.AuthRequired, "sign in to docs at https://docs.example"))
 		err := a.wantError()
 		pt.wantCode(err, jackfield.AuthRequired)
-		want := "sign in to docs at https://docs.example (failed since 2000-01-01T00:00:00Z; the next attempt is at 2000-01-01T00:00:01Z, in 1s)"
+		want := "sign in to docs at https://docs.example (other; failed since 2000-01-01T00:00:00Z; the next attempt is at 2000-01-01T00:00:01Z, in 1s)"
 		if err.Error() != want {
 			t.Errorf("error %q", err)
 		}
@@ -70,6 +71,41 @@ func TestBackoffDoublesUpToItsLimit(t *testing.T) {
 			pt.acquire("docs/ann", 1).wantError("connection refused")
 			pt.wantNoDial()
 			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+// Nobody listens: that costs nothing to find out, and the server is back at any
+// moment.
+func TestAServerThatRefusesIsTriedAgainWithinASecond(t *testing.T) {
+	refused := failure(Failure{Temporary: true, DialStage: true}, "connect")
+	refused.Kind = jackfield.FailureRefused
+	pooled(t, classified, func(pt *poolTest) {
+		for i := range 20 {
+			pt.fail("docs/ann", 1, &dialError{refused, "refused"})
+			st := pt.wantState("docs/ann", Failed, "connect")
+			if wait := time.Until(st.Next); wait != 750*time.Millisecond || st.Failure.Attempts != i+1 || st.Failure.Kind != jackfield.FailureRefused {
+				t.Errorf("after %d failures the next attempt is in %v", st.Attempts, wait)
+			}
+			time.Sleep(time.Until(st.Next))
+		}
+		l, _ := pt.open("docs/ann", 1)
+		l.Release()
+	})
+}
+
+func TestTheWordsOfAClassifiedFailureAreKept(t *testing.T) {
+	f := Failure{Failure: jackfield.Failure{Kind: jackfield.FailureHTTP, Stage: "http", Status: 503, Message: "docs is down"}, Temporary: true}
+	pooled(t, classified, func(pt *poolTest) {
+		a := pt.acquire("docs/ann", 1)
+		pt.wantDial("docs/ann").finish(&dialError{f, "something else"})
+		err := a.wantError("docs is down (http 503; failed since 2000-01-01T00:00:00Z; the next attempt is at")
+		got := jackfield.FailureOf(err)
+		if got == nil || got.Kind != jackfield.FailureHTTP || got.Status != 503 || got.Attempts != 1 || got.Next.Sub(got.Since) != time.Second {
+			t.Errorf("failure %+v", got)
+		}
+		if st := pt.status("docs/ann"); st.Reason != err.Error() || st.Failure != got {
+			t.Errorf("status %+v", st)
 		}
 	})
 }
@@ -151,7 +187,7 @@ func TestAFailureThatOnlySomeoneCanEndIsNotTriedAgain(t *testing.T) {
 		pt.fail("docs/ann", 1, errSignIn)
 		for range 30 {
 			time.Sleep(24 * time.Hour)
-			pt.acquire("docs/ann", 1).wantError("a sign-in is needed", "not tried again until someone signs in or changes its definition")
+			pt.acquire("docs/ann", 1).wantError("a sign-in is needed", "not tried again until someone signs in")
 		}
 		pt.wantNoDial()
 		if st := pt.wantState("docs/ann", Failed, "auth"); !st.Next.IsZero() {

@@ -119,7 +119,7 @@ func (pt *poolTest) end() {
 			len(p.slots), len(p.ending), len(p.owners), len(p.ring), p.idle.len, p.failed.len, p.queued, p.dialing, p.live, p.open)
 	}
 	for _, srv := range p.servers {
-		if srv.slots+srv.dialing+srv.open.open+srv.open.closing+len(srv.queue) != 0 || srv.breaker.failures == 0 {
+		if srv.slots+srv.dialing+srv.open.open+srv.open.closing+len(srv.queue) != 0 || srv.breaker.last == nil {
 			pt.Errorf("the books on server %q are left: %+v", srv.id, srv)
 		}
 	}
@@ -447,15 +447,20 @@ func classify(err error) Failure {
 	if d, ok := errors.AsType[*dialError](err); ok {
 		return d.Failure
 	}
-	return Failure{Stage: "connect", Temporary: true, DialStage: true}
+	return failure(Failure{Temporary: true, DialStage: true}, "connect")
+}
+
+func failure(f Failure, stage string) Failure {
+	f.Stage = stage
+	return f
 }
 
 var (
 	errRefused = errors.New("connection refused")
-	errSignIn  = &dialError{Failure{Stage: "auth"}, "a sign-in is needed"}
-	errSlow    = &dialError{Failure{Stage: "initialize", Temporary: true}, "initialize took too long"}
+	errSignIn  = &dialError{failure(Failure{}, "auth"), "a sign-in is needed"}
+	errSlow    = &dialError{failure(Failure{Temporary: true}, "initialize"), "initialize took too long"}
 )
 
 func retryAfter(d time.Duration) error {
-	return &dialError{Failure{Stage: "http", Temporary: true, DialStage: true, RetryAfter: d}, fmt.Sprintf("503, retry after %v", d)}
+	return &dialError{failure(Failure{Temporary: true, DialStage: true, RetryAfter: d}, "http"), fmt.Sprintf("503, retry after %v", d)}
 }

@@ -31,6 +31,10 @@ type Limits struct {
 	BackoffMin time.Duration // the longest wait after the first failure: 1 s; it doubles with each
 	BackoffMax time.Duration // the longest wait of all: 30 s
 
+	// BackoffRefused is the longest wait while nobody listens at a server's address,
+	// which costs nobody anything to find out: 750 ms.
+	BackoffRefused time.Duration
+
 	Failed int           // keys whose failures are remembered: 4096, the oldest are forgotten first
 	Forget time.Duration // a failure that time may end is forgotten this long after it may: 10 min
 }
@@ -57,6 +61,7 @@ func (l Limits) withDefaults() Limits {
 	l.Close = cmp.Or(l.Close, 10*time.Second)
 	l.BackoffMin = cmp.Or(l.BackoffMin, time.Second)
 	l.BackoffMax = cmp.Or(l.BackoffMax, 30*time.Second)
+	l.BackoffRefused = cmp.Or(l.BackoffRefused, 750*time.Millisecond)
 	l.Failed = cmp.Or(l.Failed, 4096)
 	l.Forget = cmp.Or(l.Forget, 10*time.Minute)
 	return l

@@ -55,7 +55,10 @@ type Conn interface {
 // failure that only someone can end: the key is not dialed again until Reset, or
 // until a newer version is asked for.
 type Failure struct {
-	Stage      string        // how far the dial came, for people: "dns", "connect", "initialize"
+	// What happened. The pool counts: it sets Since, Attempts, Next and Err, and
+	// Message where there is none.
+	jackfield.Failure
+
 	Temporary  bool          // the same attempt may succeed later with nothing changed by anyone
 	RetryAfter time.Duration // the server's own word on when; at most an hour is honoured
 	DialStage  bool          // the server could not be reached at all; counts for the server-wide breaker
@@ -122,7 +125,9 @@ func New[C Conn](o Options[C]) *Pool[C] {
 		panic("pool: Options.Dial is nil")
 	}
 	if o.Classify == nil {
-		o.Classify = func(error) Failure { return Failure{Stage: "dial", Temporary: true, DialStage: true} }
+		o.Classify = func(error) Failure {
+			return Failure{Failure: jackfield.Failure{Stage: "dial"}, Temporary: true, DialStage: true}
+		}
 	}
 	if o.Trace == nil {
 		o.Trace = &Trace{}
@@ -218,7 +223,7 @@ func (p *Pool[C]) enter(ctx context.Context, k Key, v jackfield.Versions) (*slot
 			s.waiters++
 			return s, nil
 		default:
-			if err := s.past.refusal(k, time.Now()); err != nil {
+			if err := s.past.refusal(time.Now()); err != nil {
 				return nil, err
 			}
 			prior = s.past // half-open: this caller tries
@@ -357,11 +362,12 @@ func (p *Pool[C]) each(match func(Key) bool, do func(*slot[C])) {
 // Status is what is known of one key's connection.
 type Status struct {
 	State    State
-	Stage    string    // Connecting: "queued" or "dialing"; Failed: how far the dial came; Draining: "closing" at the end
-	Reason   string    // why it failed or ends; empty otherwise
-	Since    time.Time // when it entered the state; Failed: the first failure in a row
-	Next     time.Time // Failed: no attempt before this; zero when only someone can end it
-	Attempts int       // Failed: failures in a row
+	Stage    string             // Connecting: "queued" or "dialing"; Failed: how far the dial came; Draining: "closing" at the end
+	Reason   string             // why it failed or ends, for people; empty otherwise
+	Failure  *jackfield.Failure // Failed: the last one, not to be changed; nil otherwise
+	Since    time.Time          // when it entered the state; Failed: the first failure in a row
+	Next     time.Time          // Failed: no attempt before this; zero when only someone can end it
+	Attempts int                // Failed: failures in a row
 	Leases   int
 	Waiters  int       // callers that wait for the dial
 	LastGood time.Time // when a connection of this key was last opened; zero: never, as far as is remembered
@@ -375,8 +381,11 @@ func (p *Pool[C]) Status() iter.Seq2[Key, Status] {
 		for _, e := range p.snapshot() {
 			if e.alive && e.status.State == Ready {
 				if err := e.conn.Err(); err != nil { // noticed by nobody yet
-					e.status.State, e.status.Stage, e.status.Reason = Failed, "died", err.Error()
+					e.status.State, e.status.Stage, e.status.Failure = Failed, "died", died(e.key, err)
 				}
+			}
+			if f := e.status.Failure; f != nil {
+				e.status.Reason = f.At(time.Now())
 			}
 			if !yield(e.key, e.status) {
 				return

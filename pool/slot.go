@@ -413,8 +413,9 @@ func (s *slot[C]) statusLocked() Status {
 			st.Stage = "queued"
 		}
 	case Failed:
-		st.Stage, st.Reason = s.past.Stage, s.past.err.Error()
-		st.Since, st.Next, st.Attempts = s.past.since, s.past.next, s.past.tries
+		st.Failure = &s.past.Failure.Failure
+		st.Stage = st.Failure.Stage
+		st.Since, st.Next, st.Attempts = st.Failure.Since, st.Failure.Next, st.Failure.Attempts
 	case gone:
 		st.State, st.Stage = Draining, "closing"
 	case Ready, Draining:

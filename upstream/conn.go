@@ -62,6 +62,8 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.InitTimeout)
 	defer cancel()
+	var came stages
+	ctx = came.watch(ctx)
 	c, err := dial(ctx, o, caps)
 	if errors.Is(err, errDiedOfDiscover) {
 		again := o
@@ -69,7 +71,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 		c, err = dial(ctx, again, caps)
 	}
 	if err != nil {
-		return nil, o.dialError(err)
+		return nil, o.dialError(err, came.at())
 	}
 	if h := o.Hooks.Shape; h != nil && (o.Shape == nil || !sameShape(*o.Shape, c.Shape())) {
 		h(c.Shape())

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -26,6 +29,8 @@ const (
 	StageInitialize = "initialize" // get through discovery or initialize
 	StageAuth       = "auth"       // be let in
 	StageProtocol   = "protocol"   // understand what it says
+
+	stageCall = "call" // of what fails when all of that is done
 )
 
 // DialError is why a server could not be reached. It stands inside the
@@ -68,6 +73,7 @@ var errClosed = errors.New("the connection was closed")
 // says about it.
 type failure struct {
 	code       jackfield.Code
+	kind       jackfield.FailureKind // empty: what classify makes of the rest
 	stage      string
 	what       string // follows `server "name": `
 	err        error  // the cause; may be nil
@@ -87,32 +93,113 @@ func (f *failure) Unwrap() error { return f.err }
 // NotSent reports whether the server provably never accepted the call.
 func (f *failure) NotSent() bool { return f.notSent }
 
+// As lets errors.As find the failure as everybody else knows it.
+func (f *failure) As(target any) bool {
+	to, ok := target.(**jackfield.Failure)
+	if ok {
+		*to = f.public(f.what, f.err)
+	}
+	return ok
+}
+
+// public is the failure in the words of the house. Without a stage it happened in a
+// call.
+func (f *failure) public(message string, err error) *jackfield.Failure {
+	out := &jackfield.Failure{Kind: f.classify(), Stage: f.stage, Status: f.status, Message: message, Err: err}
+	if out.Stage == "" {
+		out.Stage = stageCall
+	}
+	if f.retryAfter > 0 {
+		out.Since, out.Attempts = time.Now(), 1
+		out.Next = out.Since.Add(f.retryAfter)
+	}
+	return out
+}
+
+// classify is the one place that decides of which kind a failure is, but for those
+// that say so themselves.
+func (f *failure) classify() jackfield.FailureKind {
+	switch {
+	case f.kind != "":
+		return f.kind
+	case f.stage == StageAuth:
+		return jackfield.FailureAuth
+	case f.status != 0:
+		return jackfield.FailureHTTP
+	case errors.Is(f.err, context.DeadlineExceeded), isTimeout(f.err):
+		return jackfield.FailureTimeout
+	case f.code == jackfield.Exhausted:
+		return jackfield.FailureBudget
+	case f.code == jackfield.Forbidden:
+		return jackfield.FailurePolicy
+	}
+	switch f.stage {
+	case StageDNS:
+		return jackfield.FailureDNS
+	case StageTLS:
+		return jackfield.FailureTLS
+	case StageConnect:
+		if errors.Is(f.err, syscall.ECONNREFUSED) {
+			return jackfield.FailureRefused
+		}
+		return jackfield.FailureUnreachable
+	case StageHTTP:
+		return jackfield.FailureBroken
+	case StageSpawn:
+		if f.err != nil { // of exec; a process that ended left none
+			return jackfield.FailureStart
+		}
+		return jackfield.FailureExited
+	case StageProtocol, StageInitialize:
+		return jackfield.FailureProtocol
+	}
+	if errors.Is(f.err, errClosed) {
+		return jackfield.FailureBroken
+	}
+	return jackfield.FailureOther
+}
+
 // protocolFailure is a server that says something nobody can make sense of.
 func protocolFailure(format string, args ...any) *failure {
 	err := fmt.Errorf(format, args...)
 	return &failure{code: jackfield.Unavailable, stage: StageProtocol, what: err.Error(), err: errors.Unwrap(err)}
 }
 
-// dialError is err as Dial returns it.
-func (o *Options) dialError(err error) error {
+// dialError is err as Dial returns it. at is how far the attempt came, for one that
+// took too long.
+func (o *Options) dialError(err error, at string) error {
 	f := asFailure(err)
 	if errors.Is(err, context.DeadlineExceeded) && f.stage == "" {
 		f = &failure{
-			code: jackfield.Unavailable, stage: StageInitialize, serverWide: true, err: err,
-			what: fmt.Sprintf("no answer to initialize within %v; is it the right address or command, and is initTimeout long enough?", o.InitTimeout),
+			code: jackfield.Unavailable, kind: jackfield.FailureTimeout, stage: at, serverWide: true, err: err,
+			what: fmt.Sprintf("%s within %v; is it the right address or command, and is initTimeout long enough?", missing[at], o.InitTimeout),
 		}
 	}
-	stage := f.stage
-	if stage == "" {
-		stage = StageInitialize
+	switch known := *f; {
+	case f.stage == "":
+		known.stage = StageInitialize
+		f = &known
+	case f.stage == StageConnect && f.classify() == jackfield.FailureTimeout:
+		known.stage = at // net/http does not tell what took too long
+		f = &known
 	}
 	cause := f.err
 	if cause == nil {
 		cause = errors.New(f.what)
 	}
-	return &jackfield.Error{Code: f.code, Message: o.says(f.what), Err: &DialError{
-		Stage: stage, Temporary: !f.forSomeone, RetryAfter: f.retryAfter, DialStage: f.serverWide, Err: cause,
-	}}
+	out := f.public(o.says(f.what), &DialError{
+		Stage: f.stage, Temporary: !f.forSomeone, RetryAfter: f.retryAfter, DialStage: f.serverWide, Err: cause,
+	})
+	out.Since, out.Attempts, out.Next = time.Time{}, 0, time.Time{} // whoever dials counts
+	return &jackfield.Error{Code: f.code, Message: out.At(time.Time{}), Err: out}
+}
+
+// missing is what did not come within the time of a dial, by stage.
+var missing = map[string]string{
+	StageDNS:        "its host was not found",
+	StageConnect:    "there was no connection",
+	StageTLS:        "there was no secure connection",
+	StageInitialize: "no answer to initialize",
 }
 
 // callError is err as Do returns it. A context that ended is left as it is for a
@@ -123,12 +210,13 @@ func (o *Options) callError(method string, err error) error {
 	case errors.As(err, &j):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		return &jackfield.Error{Code: jackfield.Unavailable, Message: o.says("no answer to " + method + " in time"), Err: err}
+		err = &failure{code: jackfield.Unavailable, kind: jackfield.FailureTimeout, what: "no answer to " + method + " in time", err: err}
 	case errors.Is(err, context.Canceled):
 		return err
 	}
 	f := asFailure(err)
-	return &jackfield.Error{Code: f.code, Message: o.says(f.what), Err: f}
+	out := f.public(o.says(f.what), f)
+	return &jackfield.Error{Code: f.code, Message: out.At(time.Now()), Err: out}
 }
 
 func asFailure(err error) *failure {
@@ -153,6 +241,7 @@ func unreachable(address string, err error) *failure {
 	}
 	f := &failure{code: jackfield.Unavailable, err: err}
 	var (
+		ours   *jackfield.Error
 		dns    *net.DNSError
 		op     *net.OpError
 		record tls.RecordHeaderError
@@ -162,6 +251,12 @@ func unreachable(address string, err error) *failure {
 		signer x509.UnknownAuthorityError
 	)
 	switch {
+	case errors.As(err, &ours): // nothing was sent, by a rule of ours
+		f.code, f.what, f.stage, f.notSent = ours.Code, ours.Message, StageConnect, true
+		f.forSomeone = ours.Code == jackfield.Forbidden || ours.Code == jackfield.Invalid
+		if known := jackfield.FailureOf(err); known != nil {
+			f.kind = known.Kind
+		}
 	case errors.As(err, &dns):
 		f.stage, f.serverWide, f.notSent = StageDNS, true, true
 		f.what = fmt.Sprintf("the host of %s cannot be found (%v); check the url", address, dns.Err)
@@ -182,6 +277,39 @@ func unreachable(address string, err error) *failure {
 		f.what = fmt.Sprintf("%s broke the connection off before it answered: %v", address, err)
 	}
 	return f
+}
+
+// stages follows how far a dial over HTTP comes.
+type stages struct{ now atomic.Pointer[string] }
+
+// watch returns a context whose requests tell s where they are.
+func (s *stages) watch(ctx context.Context) context.Context {
+	at := func(stage string) func() { return func() { s.now.Store(&stage) } }
+	dns, connect, secure, sent := at(StageDNS), at(StageConnect), at(StageTLS), at(StageInitialize)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart:     func(httptrace.DNSStartInfo) { dns() },
+		ConnectStart: func(string, string) { connect() },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				sent()
+			}
+		},
+		TLSHandshakeStart: secure,
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				sent()
+			}
+		},
+		GotConn: func(httptrace.GotConnInfo) { sent() },
+	})
+}
+
+// at is the stage now.
+func (s *stages) at() string {
+	if now := s.now.Load(); now != nil {
+		return *now
+	}
+	return StageInitialize
 }
 
 func isTimeout(err error) bool {

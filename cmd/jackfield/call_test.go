@@ -170,11 +170,9 @@ func TestDurationsFitAColumn(t *testing.T) {
 }
 
 func TestTheReasonIsTheMostImportantThingToSay(t *testing.T) {
-	later := time.Now().Add(90*time.Second + 500*time.Millisecond)
 	for want, v := range map[string]api.ServerStatus{
 		"":                                    {},
 		"refused":                             {Reason: "refused", Warnings: []string{"w"}},
-		"refused (not tried again for 1m)":    {Reason: "refused", NextAttempt: &later},
 		"the tools could not be listed: slow": {Listings: map[string]api.ListingStatus{"tools": {Error: "slow", Truncated: "x"}}, Warnings: []string{"w"}},
 		"the list of tools is not complete: over a limit": {Listings: map[string]api.ListingStatus{"tools": {Truncated: "over a limit"}}, Warnings: []string{"w"}},
 		"warning: w": {Warnings: []string{"w", "v"}},

@@ -85,7 +85,10 @@ func orDash(text string) string {
 }
 
 func stateText(v api.ServerStatus) string {
-	if v.Stage == "" {
+	switch {
+	case v.Failure != nil:
+		return v.State + " (" + v.Failure.Label() + ")"
+	case v.Stage == "":
 		return v.State
 	}
 	return v.State + " (" + v.Stage + ")"
@@ -122,11 +125,6 @@ func reason(v api.ServerStatus) string {
 		why = "no connection is open; a call opens one"
 	case why == "" && v.Leases > 0:
 		why = plural(v.Leases, "call") + " under way"
-	}
-	if v.NextAttempt != nil {
-		if wait := time.Until(*v.NextAttempt); wait > 0 {
-			why += " (not tried again for " + duration(wait) + ")"
-		}
 	}
 	return why
 }

@@ -68,12 +68,13 @@ type ServerStatus struct {
 	Title       string `json:"title,omitempty"`
 	Description string `json:"description,omitempty"`
 
-	State       string     `json:"state"`                 // one of the States
-	Stage       string     `json:"stage,omitempty"`       // how far the state's work is, or how far it came
-	Reason      string     `json:"reason,omitempty"`      // why, in words for a person
-	Since       *time.Time `json:"since,omitempty"`       // when it entered the state
-	NextAttempt *time.Time `json:"nextAttempt,omitempty"` // failed: no call dials before this; absent: only someone can end it
-	Attempts    int        `json:"attempts,omitempty"`    // failed: failures in a row
+	State       string             `json:"state"`                 // one of the States
+	Stage       string             `json:"stage,omitempty"`       // how far the state's work is, or how far it came
+	Reason      string             `json:"reason,omitempty"`      // why, in words for a person
+	Since       *time.Time         `json:"since,omitempty"`       // when it entered the state
+	NextAttempt *time.Time         `json:"nextAttempt,omitempty"` // failed: no call dials before this; absent: only someone can end it
+	Attempts    int                `json:"attempts,omitempty"`    // failed: failures in a row
+	Failure     *jackfield.Failure `json:"failure,omitempty"`     // failed: the last one, for programs
 
 	Era             string            `json:"era,omitempty"`             // modern or legacy; absent: not known yet
 	ProtocolVersion string            `json:"protocolVersion,omitempty"` // the revision in use; absent: not known yet
@@ -100,17 +101,18 @@ type Connections struct {
 
 // Key is one connection, or the memory that it failed.
 type Key struct {
-	Scope       string     `json:"scope"`               // whose: app, team:ID or user:ID
-	Isolation   string     `json:"isolation,omitempty"` // what divides the scope: session, call, probe, listing; absent: nothing
-	State       string     `json:"state"`
-	Stage       string     `json:"stage,omitempty"`
-	Reason      string     `json:"reason,omitempty"`
-	Since       *time.Time `json:"since,omitempty"`
-	NextAttempt *time.Time `json:"nextAttempt,omitempty"`
-	LastGood    *time.Time `json:"lastGood,omitempty"`
-	Attempts    int        `json:"attempts,omitempty"`
-	Leases      int        `json:"leases"`
-	Waiters     int        `json:"waiters"`
+	Scope       string             `json:"scope"`               // whose: app, team:ID or user:ID
+	Isolation   string             `json:"isolation,omitempty"` // what divides the scope: session, call, probe, listing; absent: nothing
+	State       string             `json:"state"`
+	Stage       string             `json:"stage,omitempty"`
+	Reason      string             `json:"reason,omitempty"`
+	Since       *time.Time         `json:"since,omitempty"`
+	NextAttempt *time.Time         `json:"nextAttempt,omitempty"`
+	LastGood    *time.Time         `json:"lastGood,omitempty"`
+	Attempts    int                `json:"attempts,omitempty"`
+	Failure     *jackfield.Failure `json:"failure,omitempty"`
+	Leases      int                `json:"leases"`
+	Waiters     int                `json:"waiters"`
 }
 
 // MaxKeys is how many connections of one server are told one by one.
@@ -197,6 +199,7 @@ func (h *Handler) describe(s jackfield.Server, slots []slot, now time.Time) Serv
 		first := slots[0]
 		status.State, status.Stage, status.Reason = stateOf(first.State), first.Stage, first.Reason
 		status.Since, status.NextAttempt, status.Attempts = moment(first.Since), moment(first.Next), first.Attempts
+		status.Failure = shown(first.Failure)
 	}
 	h.describeKnown(&status, s, now)
 	return status
@@ -248,10 +251,21 @@ func keysOf(slots []slot) []Key {
 		keys = append(keys, Key{
 			Scope: s.key.Scope.String(), Isolation: isolation, State: stateOf(s.State), Stage: s.Stage, Reason: s.Reason,
 			Since: moment(s.Since), NextAttempt: moment(s.Next), LastGood: moment(s.LastGood),
-			Attempts: s.Attempts, Leases: s.Leases, Waiters: s.Waiters,
+			Attempts: s.Attempts, Failure: shown(s.Failure), Leases: s.Leases, Waiters: s.Waiters,
 		})
 	}
 	return keys
+}
+
+// shown is f with its times as this API writes times.
+func shown(f *jackfield.Failure) *jackfield.Failure {
+	if f == nil {
+		return nil
+	}
+	out := *f
+	out.Since, out.Next = out.Since.UTC().Truncate(time.Second), out.Next.UTC().Truncate(time.Second)
+	out.Message = (&jackfield.Failure{Message: out.Message}).At(time.Time{}) // in one line
+	return &out
 }
 
 // moment is t to the second and in UTC; nil when it is zero.
