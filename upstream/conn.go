@@ -25,6 +25,7 @@ type Conn struct {
 
 	calls      calls
 	questions  questions
+	pause      pause
 	level      logLevel
 	ear        ear
 	attendance attendance
@@ -133,8 +134,12 @@ func (c *Conn) Err() error {
 // declined. When ctx ends the server is told, and Do returns. Every error is a
 // *jackfield.Error, but for that of a caller who left; NotSent tells more.
 func (c *Conn) Do(ctx context.Context, r *exchange.Request, peer exchange.Peer) (exchange.Result, error) {
+	if err := c.pause.refusal(); err != nil {
+		return exchange.Result{}, c.opts.callError(r.Method, err)
+	}
 	res, err := c.do(ctx, r, peer)
 	if err != nil {
+		c.pause.heed(err)
 		return exchange.Result{}, c.opts.callError(r.Method, err)
 	}
 	return res, nil

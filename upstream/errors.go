@@ -82,6 +82,7 @@ type failure struct {
 	notSent    bool
 	status     int // of the HTTP answer; zero: none
 	retryAfter time.Duration
+	at         time.Time // when the server said so; zero: now
 }
 
 // Error is what happened.
@@ -110,8 +111,11 @@ func (f *failure) public(message string, err error) *jackfield.Failure {
 		out.Stage = stageCall
 	}
 	if f.retryAfter > 0 {
-		out.Since, out.Attempts = time.Now(), 1
-		out.Next = out.Since.Add(f.retryAfter)
+		out.Since, out.Attempts = f.at, 1
+		if f.at.IsZero() {
+			out.Since = time.Now()
+		}
+		out.Next = out.Since.Add(min(f.retryAfter, pauseMax))
 	}
 	return out
 }

@@ -443,7 +443,7 @@ func (w *web) refused(rep *reply, method string, text []byte) *failure {
 		f.what += ": " + said
 	}
 	if f.retryAfter > 0 {
-		f.what += fmt.Sprintf("; it asks to be tried again in %v", f.retryAfter)
+		f.what += fmt.Sprintf("; it asked to be left alone for %v", f.retryAfter)
 	}
 	return f
 }

@@ -216,7 +216,7 @@ func TestADialThatFailsSaysWhyAndWhetherTryingAgainHelps(t *testing.T) {
 		"no url":               {url: "ftp://x", code: jackfield.Invalid, want: DialError{Stage: StageHTTP}, says: "not an http or https address"},
 		"401":                  {fault: Fault{Status: 401}, code: jackfield.AuthRequired, want: DialError{Stage: StageAuth}, says: "HTTP 401"},
 		"403":                  {fault: Fault{Status: 403}, code: jackfield.Forbidden, want: DialError{Stage: StageAuth}, says: "HTTP 403"},
-		"429":                  {fault: Fault{Status: 429, RetryAfter: "17"}, code: jackfield.Exhausted, want: DialError{Stage: StageHTTP, Temporary: true, RetryAfter: 17 * time.Second}, says: "tried again in 17s"},
+		"429":                  {fault: Fault{Status: 429, RetryAfter: "17"}, code: jackfield.Exhausted, want: DialError{Stage: StageHTTP, Temporary: true, RetryAfter: 17 * time.Second}, says: "left alone for 17s"},
 		"503":                  {fault: Fault{Status: 503, RetryAfter: "5"}, code: jackfield.Unavailable, want: DialError{Stage: StageHTTP, Temporary: true, DialStage: true, RetryAfter: 5 * time.Second}, says: "HTTP 503"},
 		"500":                  {fault: Fault{Status: 500, Type: "text/plain", Body: "out of cheese\n\x00"}, code: jackfield.Unavailable, want: DialError{Stage: StageHTTP, Temporary: true, DialStage: true}, says: "out of cheese"},
 		"404":                  {fault: Fault{Status: 404, Type: "text/html", Body: "<html>nope"}, code: jackfield.Unavailable, want: DialError{Stage: StageHTTP, Temporary: true}, says: "HTTP 404); is it an MCP endpoint?"},
