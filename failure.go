@@ -49,6 +49,7 @@ type Failure struct {
 	Status   int         `json:"httpStatus,omitempty"` // of the server's answer; zero: there was none
 	Message  string      `json:"message"`              // what happened, to which server, and what to do; never a secret
 	Since    time.Time   `json:"since,omitzero"`       // the first of the failures in a row; zero: not counted
+	Limit    string      `json:"limit,omitempty"`      // FailureBudget: the limit's name in the configuration
 	Attempts int         `json:"attempts,omitempty"`   // failures in a row
 	Next     time.Time   `json:"nextAttempt,omitzero"` // no attempt before; zero: only someone can end it, or nothing keeps one from trying
 	Err      error       `json:"-"`                    // the cause; may be nil
@@ -94,6 +95,13 @@ func (f *Failure) At(now time.Time) string {
 		times = fmt.Sprintf("%d times ", f.Attempts)
 	}
 	return fmt.Sprintf("%s (%s; failed %ssince %s; %s)", text, f.Label(), times, f.Since.UTC().Format(time.RFC3339), when)
+}
+
+// OverLimit is the error of what a limit of the gateway's keeps from happening. limit
+// is its name in the configuration, and the message ends with it.
+func OverLimit(limit, format string, args ...any) *Error {
+	f := &Failure{Kind: FailureBudget, Limit: limit, Message: fmt.Sprintf(format, args...) + ", or raise " + limit}
+	return &Error{Code: Exhausted, Message: f.At(time.Time{}), Err: f}
 }
 
 // FailureOf is the Failure in the chain of err; nil when there is none.

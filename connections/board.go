@@ -362,6 +362,9 @@ func (b *Board[C]) Drain(match func(pool.Key) bool) { b.pool.Drain(match) }
 // Status is what the board holds. See pool.Pool.Status.
 func (b *Board[C]) Status() iter.Seq2[pool.Key, pool.Status] { return b.pool.Status() }
 
+// Load is how much of the limits is in use. See pool.Pool.Load.
+func (b *Board[C]) Load() pool.Load { return b.pool.Load() }
+
 // Close drains everything and refuses what comes after. See pool.Pool.Close.
 func (b *Board[C]) Close(ctx context.Context) error { return b.pool.Close(ctx) }
 

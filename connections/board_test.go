@@ -575,7 +575,7 @@ func TestChildProcessesCountAgainstTheirOwnBudget(t *testing.T) {
 		bt.add("shell", stdio, func(s *jackfield.Server) { s.Endpoint.Transport = jackfield.TransportStdio })
 		l := bt.acquire(bt.want("shell", ann, "one", ""))
 		_, err := bt.b.Acquire(bt.Context(), bt.want("shell", ann, "two", ""))
-		bt.wantError(err, jackfield.Exhausted, "shell", "user:ann (child processes)")
+		bt.wantError(err, jackfield.Exhausted, "shell", "all programs that user:ann may have (1)", "limits.programs.perOwner")
 		l.Release()
 	})
 }

@@ -1,8 +1,13 @@
 package pool
 
+import (
+	"fmt"
+
+	"github.com/jackfield-dev/jackfield"
+)
+
 // budget counts open connections against a limit.
 type budget struct {
-	name    string // whose, for people
 	limit   int
 	open    int    // dialing, in use, idle, draining and closing
 	closing int    // of open: about to give their place back
@@ -22,6 +27,22 @@ func (s *slot[C]) budgets(do func(*budget)) {
 	}
 }
 
+// overLimit is the error for a caller who waits for s, when b has no room.
+func (s *slot[C]) overLimit(b *budget) error {
+	whose, limit := "this process", "limits.connections.total"
+	what := "connections"
+	switch b {
+	case &s.server.open:
+		whose, limit = fmt.Sprintf("server %q", s.key.Server), "limits.connections.perServer"
+	case &s.owner.open:
+		whose, limit = s.key.Scope.String(), "limits.connections.perOwner"
+	case &s.owner.children:
+		whose, limit, what = s.key.Scope.String(), "limits.programs.perOwner", "programs"
+	}
+	return jackfield.OverLimit(limit, "no room for another connection to server %q: all %s that %s may have (%d) are in use; end some",
+		s.key.Server, what, whose, b.limit)
+}
+
 // in reports whether s counts in b. mu is held.
 func (s *slot[C]) in(b *budget) bool {
 	found := false
@@ -31,19 +52,19 @@ func (s *slot[C]) in(b *budget) bool {
 
 // roomLocked reports whether every budget has a place for s. Where one has not, it
 // takes one that is being given back, or sees to it that one is: the least recently
-// used idle connection is closed. blocked names a budget in which none is idle; then
+// used idle connection is closed. blocked is a budget in which none is idle; then
 // nothing is closed for the others. mu is held.
-func (p *Pool[C]) roomLocked(s *slot[C]) (ok bool, blocked string) {
+func (p *Pool[C]) roomLocked(s *slot[C]) (ok bool, blocked *budget) {
 	ok = true
 	s.budgets(func(b *budget) {
 		if b.full() {
 			ok = false
 			if !b.promising() && p.idlestLocked(b) == nil {
-				blocked = b.name
+				blocked = b
 			}
 		}
 	})
-	if ok || blocked != "" {
+	if ok || blocked != nil {
 		return ok, blocked
 	}
 	s.budgets(func(b *budget) {
@@ -56,7 +77,7 @@ func (p *Pool[C]) roomLocked(s *slot[C]) (ok bool, blocked string) {
 		b.wanted++
 		p.promised = append(p.promised, b)
 	})
-	return false, ""
+	return false, nil
 }
 
 // promising reports whether a connection is closing whose place nobody was promised.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -37,12 +38,12 @@ func TestWithoutAnIdleOneTheCallerIsToldWhoseBudgetIsUsedUp(t *testing.T) {
 		first, ask string
 		says       string
 	}{
-		"process": {Options[*conn]{Limits: Limits{OpenProcess: 1}}, "a/ann", "b/bob", "all that this process may have are in use"},
-		"server":  {Options[*conn]{Limits: Limits{OpenServer: 1}}, "a/ann", "a/bob", `all that server "a" may have are in use`},
-		"owner":   {Options[*conn]{Limits: Limits{OpenOwner: 1}}, "a/ann", "b/ann", "all that user:ann may have are in use"},
+		"process": {Options[*conn]{Limits: Limits{OpenProcess: 1}}, "a/ann", "b/bob", "all connections that this process may have (1) are in use; end some, or raise limits.connections.total"},
+		"server":  {Options[*conn]{Limits: Limits{OpenServer: 1}}, "a/ann", "a/bob", `all connections that server "a" may have (1) are in use; end some, or raise limits.connections.perServer`},
+		"owner":   {Options[*conn]{Limits: Limits{OpenOwner: 1}}, "a/ann", "b/ann", "all connections that user:ann may have (1) are in use; end some, or raise limits.connections.perOwner"},
 		"children": {
 			Options[*conn]{Limits: Limits{ChildrenOwner: 1}, Child: shell},
-			"shell/ann/session:1", "shell/ann/session:2", "all that user:ann (child processes) may have are in use",
+			"shell/ann/session:1", "shell/ann/session:2", "all programs that user:ann may have (1) are in use; end some, or raise limits.programs.perOwner",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +56,11 @@ func TestWithoutAnIdleOneTheCallerIsToldWhoseBudgetIsUsedUp(t *testing.T) {
 				time.Sleep(time.Second - time.Millisecond)
 				a.wantWaiting()
 				time.Sleep(time.Millisecond)
-				pt.wantCode(a.wantError(test.says, "close some, or raise the limit"), jackfield.Exhausted)
+				err := a.wantError(test.says)
+				pt.wantCode(err, jackfield.Exhausted)
+				if f := jackfield.FailureOf(err); f == nil || f.Kind != jackfield.FailureBudget || !strings.HasSuffix(test.says, f.Limit) {
+					t.Errorf("failure %+v", f)
+				}
 				pt.wantNothing(test.ask) // this is no failure of the key
 				d.wantOpen()
 				l.Release()

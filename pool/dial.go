@@ -20,10 +20,9 @@ func (p *Pool[C]) askLocked(k Key, v jackfield.Versions, t traits, prior past) (
 			return nil, err
 		}
 	}
-	if p.queued >= p.limits.Queue {
+	if err := p.crowdedLocked(srv); err != nil {
 		p.recallLocked(k, v, t, prior)
-		return nil, jackfield.Errorf(jackfield.Exhausted,
-			"%d connections are waiting to be opened; server %q is not added to them, try again in a moment", p.queued, k.Server)
+		return nil, err
 	}
 	s := p.makeLocked(k, v, t, prior)
 	s.waiters++
@@ -36,12 +35,25 @@ func (p *Pool[C]) askLocked(k Key, v jackfield.Versions, t traits, prior past) (
 	return s, nil
 }
 
+// crowdedLocked is why no dial can wait for a place; nil when one can. mu is held.
+func (p *Pool[C]) crowdedLocked(srv *server[C]) error {
+	switch {
+	case len(srv.queue) >= p.limits.QueueServer:
+		return jackfield.OverLimit("limits.queue.perServer",
+			"%d connections to server %q are waiting to be opened already; try again in a moment", len(srv.queue), srv.id)
+	case p.queued >= p.limits.Queue:
+		return jackfield.OverLimit("limits.queue.total",
+			"%d connections are waiting to be opened, so server %q has to wait; try again in a moment", p.queued, srv.id)
+	}
+	return nil
+}
+
 // unqueueLocked takes s out of its queue. mu is held.
 func (p *Pool[C]) unqueueLocked(s *slot[C]) {
 	srv := s.server
 	srv.queue = slices.DeleteFunc(srv.queue, func(q *slot[C]) bool { return q == s })
 	s.queued = false
-	s.blocked = ""
+	s.blocked = nil
 	p.queued--
 	if len(srv.queue) > 0 {
 		return
@@ -72,9 +84,11 @@ func (p *Pool[C]) fillLocked() {
 	}
 }
 
-// nextLocked is the first queued dial of srv that may start. mu is held.
+// nextLocked is the first queued dial of srv that may start. One half of the places
+// of the process is for servers that nobody dials: as many that hang as there are
+// places in it cannot take the last one from a server that works. mu is held.
 func (p *Pool[C]) nextLocked(srv *server[C]) *slot[C] {
-	if srv.dialing >= p.limits.DialsServer {
+	if srv.dialing >= p.limits.DialsServer || srv.dialing > 0 && p.dialing >= (p.limits.DialsProcess+1)/2 {
 		return nil
 	}
 	for _, s := range srv.queue {
@@ -96,9 +110,9 @@ func (p *Pool[C]) nextLocked(srv *server[C]) *slot[C] {
 
 // blockLocked notes that no budget has room for s, or that one will have. mu is
 // held.
-func (p *Pool[C]) blockLocked(s *slot[C], blocked string) {
+func (p *Pool[C]) blockLocked(s *slot[C], blocked *budget) {
 	s.blocked = blocked
-	if blocked != "" && s.timer == nil {
+	if blocked != nil && s.timer == nil {
 		p.wakeLocked(s, max(p.limits.Patience, 0))
 	}
 }
@@ -211,7 +225,6 @@ func (p *Pool[C]) serverLocked(id jackfield.ServerID) *server[C] {
 	if srv == nil {
 		srv = &server[C]{id: id}
 		srv.open.limit = p.limits.OpenServer
-		srv.open.name = fmt.Sprintf("server %q", id)
 		p.servers[id] = srv
 	}
 	return srv
@@ -223,7 +236,6 @@ func (p *Pool[C]) ownerLocked(scope jackfield.Scope) *owner {
 	if o == nil {
 		o = &owner{scope: scope}
 		o.open.limit, o.children.limit = p.limits.OpenOwner, p.limits.ChildrenOwner
-		o.open.name, o.children.name = scope.String(), scope.String()+" (child processes)"
 		if scope.Kind == jackfield.ScopeApp {
 			o.open.limit, o.children.limit = unlimited, unlimited
 		}

@@ -77,6 +77,33 @@ func TestDialsOfTheProcessAreBounded(t *testing.T) {
 	})
 }
 
+// As many servers hang as there are, each with as many callers as it may have: one
+// that works is dialed at once.
+func TestServersThatHangLeaveAPlaceForOneThatWorks(t *testing.T) {
+	pooled(t, Options[*conn]{}, func(pt *poolTest) {
+		var hung []*ask
+		for i := range 30 {
+			for j := range 8 {
+				hung = append(hung, pt.acquire(fmt.Sprintf("hung%d/owner%d", i, 8*i+j), 1))
+			}
+		}
+		if n := pt.inFlight(); n >= 64 {
+			t.Errorf("%d dials are in flight", n)
+		}
+		for i := range 5 {
+			k := fmt.Sprintf("fine%d/ann", i)
+			a := pt.acquire(k, 1)
+			d := pt.wantDial(k)
+			d.finish(nil)
+			a.wantLease(d).Release()
+		}
+		pt.finishAll(hung)
+		if pt.peak > 64 {
+			t.Errorf("%d dials at a time", pt.peak)
+		}
+	})
+}
+
 func TestDialsOfOneOwnerAreBoundedUntilTheyAreASecondOld(t *testing.T) {
 	pooled(t, Options[*conn]{}, func(pt *poolTest) {
 		asks := pt.acquireAll(keys(40, "server%d/ann"))
@@ -168,8 +195,30 @@ func TestAQueueThatIsFullSaysSo(t *testing.T) {
 		asks := pt.acquireAll(keys(3, "docs/owner%d"))
 		err := pt.acquire("docs/late", 1).wantError("2 connections are waiting to be opened", "docs", "try again")
 		pt.wantCode(err, jackfield.Exhausted)
-		pt.acquire("mail/late", 1).wantError("mail") // and no books are begun on it
+		pt.acquire("mail/late", 1).wantError("mail", "limits.queue.total") // and no books are begun on it
+		if got, want := pt.p.Load(), (Load{Dialing: 1, Queued: 2, Open: 1}); got != want {
+			t.Errorf("load %+v, want %+v", got, want)
+		}
 		pt.finishAll(asks)
+	})
+}
+
+func TestTheQueueOfOneServerLeavesRoomForOthers(t *testing.T) {
+	var refused []string
+	hooks := &Trace{Waited: func(_ Key, _ time.Duration, err error) {
+		if f := jackfield.FailureOf(err); f != nil {
+			refused = append(refused, f.Limit)
+		}
+	}}
+	pooled(t, Options[*conn]{Limits: Limits{DialsServer: 1, QueueServer: 2}, Trace: hooks}, func(pt *poolTest) {
+		asks := pt.acquireAll(keys(3, "docs/owner%d"))
+		err := pt.acquire("docs/late", 1).wantError(`2 connections to server "docs" are waiting to be opened already; try again in a moment, or raise limits.queue.perServer`)
+		pt.wantCode(err, jackfield.Exhausted)
+		asks = append(asks, pt.acquire("mail/ann", 1))
+		pt.finishAll(asks)
+		if !slices.Equal(refused, []string{"limits.queue.perServer"}) {
+			t.Errorf("the hook heard of %q", refused)
+		}
 	})
 }
 

@@ -41,10 +41,12 @@
 //     TestASlotCannotGoBackwards, TestNothingBreaksWhenEverythingHappensAtOnce, and
 //     the end of every test in a bubble.
 //  6. A failure says when it may end: by time (backoff with full jitter, Retry-After
-//     honoured, and then one caller tries), or by someone, which is never dialed
+//     honoured, and then one caller tries; within a second while the server refuses
+//     connections, which costs nothing), or by someone, which is never dialed
 //     until Reset or a newer definition or credential. Who asks meanwhile is told
 //     the reason, since when, and the next attempt.
-//     TestBackoffDoublesUpToItsLimit, TestJitterIsFull, TestRetryAfterIsHonoured,
+//     TestBackoffDoublesUpToItsLimit, TestAServerThatRefusesIsTriedAgainWithinASecond,
+//     TestJitterIsFull, TestRetryAfterIsHonoured,
 //     TestAfterTheBackoffOneCallerTriesAndTheOthersWaitForIt,
 //     TestAFailureThatOnlySomeoneCanEndIsNotTriedAgain, TestWhatEndsAFailure,
 //     TestAFailureIsToldWithReasonSinceWhenAndNextAttempt.
@@ -59,17 +61,21 @@
 //     TestWhenTheBreakerIsDueOneCallerTriesForAll,
 //     TestFailuresOfAURLThatDependsOnTheUserAreThatUsersAlone.
 //  8. Dials in flight are bounded for the process, the server and the owner; one
-//     that is older than a second no longer counts for its owner. Those that wait
+//     that is older than a second no longer counts for its owner, and half of those
+//     of the process are for servers that have none, so that servers that hang hold
+//     up nobody but those who wait for them. Those that wait
 //     are served in turn over servers, and the first first within one. Open
 //     connections have budgets, child processes too: over budget the least recently
 //     used idle one is closed, and its place is free when it is really closed; where
 //     none becomes idle within Limits.Patience, the caller gets Exhausted. So do
 //     callers that find the queue full, and the memory of failures is bounded.
 //     TestDialsToOneServerAreBounded, TestDialsOfTheProcessAreBounded,
+//     TestServersThatHangLeaveAPlaceForOneThatWorks,
 //     TestDialsOfOneOwnerAreBoundedUntilTheyAreASecondOld, TestServersTakeTurns,
 //     TestOverBudgetTheLeastRecentlyUsedIdleConnectionGoes,
 //     TestWithoutAnIdleOneTheCallerIsToldWhoseBudgetIsUsedUp,
 //     TestAPlaceIsFreeWhenTheOldConnectionIsReallyClosed,
+//     TestAQueueThatIsFullSaysSo, TestTheQueueOfOneServerLeavesRoomForOthers,
 //     TestOnlySoManyFailuresAreRemembered.
 //  9. Every goroutine and every timer has ended when Close returns nil.
 //     TestCloseWaitsForLeasesAndGoroutines, TestNothingBreaksWhenEverythingHappensAtOnce.

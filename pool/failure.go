@@ -239,8 +239,3 @@ func errClosed(k Key) error {
 func errLeft(ctx context.Context, k Key, doing string) error {
 	return jackfield.Errorf(jackfield.Unavailable, "the wait for a connection to server %q ended %s: %w", k.Server, doing, context.Cause(ctx))
 }
-
-func errNoRoom(k Key, whose string) error {
-	return jackfield.Errorf(jackfield.Exhausted,
-		"no room for another connection to server %q: all that %s may have are in use; close some, or raise the limit", k.Server, whose)
-}

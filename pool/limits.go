@@ -8,11 +8,12 @@ import (
 
 // Limits bound what a Pool does. Zero fields mean the defaults.
 type Limits struct {
-	// Dials in flight.
+	// Dials in flight. Half of those of the process are for servers that have none.
 	DialsProcess int // 64
 	DialsServer  int // 8
 	DialsOwner   int // 16 for each scope; a dial older than one second no longer counts
 	Queue        int // 4096: dials that wait for a place
+	QueueServer  int // 1024: of one server
 
 	// Open connections: those being dialed, in use, idle, draining and closing. The
 	// app's own scope has no owner's budget.
@@ -51,6 +52,7 @@ func (l Limits) withDefaults() Limits {
 	l.DialsServer = cmp.Or(l.DialsServer, 8)
 	l.DialsOwner = cmp.Or(l.DialsOwner, 16)
 	l.Queue = cmp.Or(l.Queue, 4096)
+	l.QueueServer = cmp.Or(l.QueueServer, 1024)
 	l.OpenProcess = cmp.Or(l.OpenProcess, 4096)
 	l.OpenServer = cmp.Or(l.OpenServer, 1024)
 	l.OpenOwner = cmp.Or(l.OpenOwner, 64)

@@ -86,7 +86,7 @@ type Options[C Conn] struct {
 type Trace struct {
 	DialStart func(k Key)
 	DialDone  func(k Key, took time.Duration, err error)
-	Waited    func(k Key, wait time.Duration, err error) // an Acquire that found nothing open has ended
+	Waited    func(k Key, wait time.Duration, err error) // an Acquire that found nothing open has ended; what it was refused for is in jackfield.FailureOf(err)
 	Closed    func(k Key, reason string, err error)      // err is what Close returned
 }
 
@@ -143,7 +143,6 @@ func New[C Conn](o Options[C]) *Pool[C] {
 		owners:  make(map[jackfield.Scope]*owner),
 	}
 	p.open.limit = p.limits.OpenProcess
-	p.open.name = "this process"
 	p.polite, p.hurry = context.WithCancel(context.Background())
 	return p
 }
@@ -160,15 +159,15 @@ func (p *Pool[C]) Acquire(ctx context.Context, k Key, v jackfield.Versions) (Lea
 		}
 		start := time.Now()
 		s, err := p.enter(ctx, k, v)
-		if err != nil {
-			return Lease[C]{}, err
-		}
-		if s == nil {
+		if s == nil && err == nil {
 			continue // somebody else was quicker
 		}
-		l, again, err := p.wait(ctx, s, k)
-		if again {
-			continue
+		var l Lease[C]
+		if err == nil {
+			var again bool
+			if l, again, err = p.wait(ctx, s, k); again {
+				continue
+			}
 		}
 		if hook := p.opts.Trace.Waited; hook != nil {
 			hook(k, time.Since(start), err)
@@ -357,6 +356,22 @@ func (p *Pool[C]) each(match func(Key) bool, do func(*slot[C])) {
 	for _, e := range hits {
 		do(e.slot)
 	}
+}
+
+// Load is how much of the pool's limits is in use.
+type Load struct {
+	Dialing int // dials in flight
+	Queued  int // dials that wait for a place
+	Open    int // connections: being dialed, in use, idle, draining and closing
+	Idle    int // of Open: those that nobody leases
+	Failed  int // keys whose failure is remembered
+}
+
+// Load counts, for metrics.
+func (p *Pool[C]) Load() Load {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Load{Dialing: p.dialing, Queued: p.queued, Open: p.open.open, Idle: p.idle.len, Failed: p.failed.len}
 }
 
 // Status is what is known of one key's connection.

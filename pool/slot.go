@@ -74,10 +74,10 @@ type slot[C Conn] struct {
 	timerSeq uint64
 
 	// While connecting.
-	queued  bool   // its dial waits for a place
-	blocked string // why no budget has room for it; empty: a dial place is missing
-	pass    uint64 // the run of fillLocked that looked at it last
-	young   bool   // counts among its owner's dials
+	queued  bool    // its dial waits for a place
+	blocked *budget // has no room for it; nil: a dial place is missing
+	pass    uint64  // the run of fillLocked that looked at it last
+	young   bool    // counts among its owner's dials
 	aging   *time.Timer
 	cancel  context.CancelFunc // ends the dial; nil before it starts
 
@@ -387,10 +387,10 @@ func (p *Pool[C]) alarm(s *slot[C], seq uint64) {
 	case Failed:
 		p.forgetLocked(s)
 	case Connecting:
-		s.blocked = ""
+		s.blocked = nil
 		p.fillLocked() // things may have changed since it was looked at
-		if s.queued && s.blocked != "" {
-			p.giveUpLocked(s, "there is no room for it", errNoRoom(s.key, s.blocked))
+		if s.queued && s.blocked != nil {
+			p.giveUpLocked(s, "there is no room for it", s.overLimit(s.blocked))
 		}
 	case gone:
 	}
