@@ -20,6 +20,10 @@ type Capabilities struct {
 	Roots    bool
 	Tasks    bool // questions as tasks (2025-11-25): the server comes back for the answer
 
+	// Modern is what a modern server is told of a client of an older revision:
+	// Declared without what the revision lacks or means otherwise. Set by Bridge.
+	Modern string
+
 	// AsResult: questions are taken as a result and answered by a retry (modern),
 	// not asked while the exchange is open.
 	AsResult bool
@@ -68,6 +72,67 @@ func (c Capabilities) Raw() wire.Raw {
 		return wire.Raw("{}")
 	}
 	return wire.Raw(c.Declared)
+}
+
+// Bridge sets Modern, from Declared and from the kinds of questions that the
+// client can answer in its revision.
+func (c *Capabilities) Bridge() {
+	if c.Declared == "" {
+		return
+	}
+	o, err := wire.ScanObject(wire.Raw(c.Declared), bridgedKeys)
+	if err != nil {
+		return // a client that cannot be understood can answer nothing
+	}
+	o.Delete("tasks") // 2025-11-25 has them for questions, 2026-07-28 for calls only
+	o.Delete("elicitation")
+	switch {
+	case c.Form && c.URL:
+		o.Set("elicitation", wire.Raw(`{"form":{},"url":{}}`))
+	case c.Form:
+		o.Set("elicitation", wire.Raw(`{"form":{}}`))
+	case c.URL:
+		o.Set("elicitation", wire.Raw(`{"url":{}}`))
+	}
+	if !c.Sampling {
+		o.Delete("sampling")
+	}
+	if !c.Roots {
+		o.Delete("roots")
+	}
+	c.Modern = string(o.Raw())
+}
+
+var bridgedKeys = []string{"tasks", "elicitation", "sampling", "roots"}
+
+// Bridged is what a modern server is told of a client that was Bridged; {} for one
+// that can answer nothing.
+func (c Capabilities) Bridged() wire.Raw {
+	if c.Modern == "" {
+		return wire.Raw("{}")
+	}
+	return wire.Raw(c.Modern)
+}
+
+// CanBeAsked reports whether there is a question of the protocol that the asker
+// can answer.
+func (c Capabilities) CanBeAsked() bool { return c.Form || c.URL || c.Sampling || c.Roots }
+
+// Answers reports whether the asker said that it takes this question of the
+// protocol.
+func (c Capabilities) Answers(q Question) bool {
+	switch q.Method {
+	case "elicitation/create":
+		if q.IsURL() {
+			return c.URL
+		}
+		return c.Form
+	case "sampling/createMessage":
+		return c.Sampling
+	case "roots/list":
+		return c.Roots
+	}
+	return false
 }
 
 // Everything is a client capabilities object that declares all there is. A

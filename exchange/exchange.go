@@ -52,7 +52,6 @@ var MetaKeys = []string{
 // Meta is what the asker wants to hear while the exchange is open, and who it
 // says it is.
 type Meta struct {
-	Progress   bool     // progress notifications are wanted
 	LogLevel   string   // log messages of this level and above are wanted; empty: none
 	ClientInfo wire.Raw // display only; nil when unknown
 }
@@ -67,9 +66,10 @@ type Resume struct {
 // Peer is what the upstream half of an exchange may do to the downstream half
 // while the exchange is open. Its methods may be called concurrently.
 type Peer interface {
-	// Notify passes a notification on: progress, a log message, a vendor's. A
-	// progress notification carries any token; the downstream face puts its own
-	// in. Notify never blocks for long; what cannot be delivered is dropped.
+	// Notify passes a notification on: progress, a log message, a vendor's. Servers
+	// are always asked for progress: it is a sign of life. A progress notification
+	// carries any token; the downstream face puts its client's own in, or keeps it
+	// back from one that did not ask. Notify never blocks for long; what cannot be delivered is dropped.
 	Notify(ctx context.Context, method string, params wire.Raw) error
 	// Ask passes questions on and waits for the answers, one for each question and
 	// in the same order. It fails when the client cannot be asked; the error then
@@ -83,6 +83,14 @@ type Question struct {
 	Key    string // the server's name for it among the questions of one round
 	Method string
 	Params wire.Raw // nil when absent
+}
+
+var modeKeys = []string{"mode"}
+
+// IsURL reports whether q asks for an address to be opened.
+func (q Question) IsURL() bool {
+	o, err := wire.ScanObject(q.Params, modeKeys)
+	return err == nil && q.Method == "elicitation/create" && string(o.Get("mode")) == `"url"`
 }
 
 // Answer is the client's answer: a result or an error, exactly as it came.

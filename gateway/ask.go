@@ -17,15 +17,8 @@ const maxAsked = 64
 // the question.
 func canAnswer(c exchange.Capabilities, q exchange.Question) bool {
 	switch q.Method {
-	case "elicitation/create":
-		if elicitsURL(q.Params) {
-			return c.URL
-		}
-		return c.Form
-	case "sampling/createMessage":
-		return c.Sampling
-	case "roots/list":
-		return c.Roots
+	case "elicitation/create", "sampling/createMessage", "roots/list":
+		return c.Answers(q)
 	}
 	switch family, _, _ := strings.Cut(q.Method, "/"); family {
 	case "tasks": // how far a question is that was taken as a task (2025-11-25)
@@ -34,13 +27,6 @@ func canAnswer(c exchange.Capabilities, q exchange.Question) bool {
 		return false // what clients ask servers
 	}
 	return true // a ping, or something between a vendor's server and its client
-}
-
-var modeKeys = []string{"mode"}
-
-func elicitsURL(params wire.Raw) bool {
-	o, err := wire.ScanObject(params, modeKeys)
-	return err == nil && string(o.Get("mode")) == `"url"`
 }
 
 // ask sends the questions as requests of our own by push and waits for the
@@ -74,7 +60,7 @@ func (h *Handler) ask(ctx context.Context, s *session, questions []exchange.Ques
 	defer s.forget(ids)
 
 	for i, q := range questions {
-		if !push(wire.AppendRequest(nil, wire.Raw(ids[i]), q.Method, q.Params)) {
+		if !push(wire.AppendRequest(nil, wire.Raw(ids[i]), q.Method, withElicitationID(q, ids[i]))) {
 			return nil, jackfield.Errorf(jackfield.Unavailable, "the client has no stream open on which it could be asked")
 		}
 	}

@@ -163,11 +163,10 @@ func (x *inbound) listenFor(s *session) {
 	if s.ear != nil || s.ended != nil {
 		return
 	}
-	v, err := x.gate.enter() // the listening outlives this request, and Close waits for it
+	v, err := x.gate.stay() // the listening outlives this request, and Close waits for it
 	if err != nil {
 		return
 	}
-	x.gate.settle(v)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	e := &ear{stop: cancel}
 	s.ear = e

@@ -107,12 +107,12 @@ func FuzzSeal(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	state, _ := wire.String(h.sealState(b, wire.Raw(`"s"`)))
+	state, _ := wire.String(h.sealState(b, relayedState, wire.Raw(`"s"`)))
 	f.Add(id)
 	f.Add(state)
 	f.Add("")
-	f.Add(h.states.seal([]byte{stateVersion}))
-	f.Add(h.states.seal(append([]byte{stateVersion}, bytes.Repeat([]byte{0xff}, 60)...)))
+	f.Add(h.states.seal([]byte{byte(relayedState)}))
+	f.Add(h.states.seal(append([]byte{byte(parkedState)}, bytes.Repeat([]byte{0xff}, 60)...)))
 	f.Add(h.sessions.sealer.seal(append([]byte{sessionVersion}, bytes.Repeat([]byte{0xff}, 40)...)))
 	f.Fuzz(func(t *testing.T, text string) {
 		if s, err := h.sessions.find(text, "ann", "files"); (err == nil) != (text == id) || err == nil && s == nil {
@@ -123,7 +123,7 @@ func FuzzSeal(f *testing.F) {
 		if _, err := h.sessions.find(text, "bob", "files"); err == nil {
 			t.Errorf("session id %q opens for bob", text)
 		}
-		raw, err := h.openState(b, wire.AppendString(nil, text))
+		_, raw, err := h.unsealState(b, wire.AppendString(nil, text))
 		if err != nil && text == state || err == nil && string(raw) != `"s"` {
 			t.Errorf("state %q: %s %v", text, raw, err)
 		}

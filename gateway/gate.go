@@ -44,13 +44,28 @@ func (g *gate) enter() (*visit, error) {
 	if g.counted >= g.max {
 		return nil, jackfield.Errorf(jackfield.Exhausted, "the gateway has all the requests at once that it may have (%d); try again in a moment", g.max)
 	}
-	v := &visit{before: g.inside}
+	g.counted++
+	return g.addLocked(&visit{}), nil
+}
+
+// stay lets in what goes on behind a request that was let in, and is not counted.
+func (g *gate) stay() (*visit, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed != nil {
+		return nil, g.closed
+	}
+	return g.addLocked(&visit{settled: true}), nil
+}
+
+// addLocked lets v in. mu is held.
+func (g *gate) addLocked(v *visit) *visit {
+	v.before = g.inside
 	if v.before != nil {
 		v.before.after = v
 	}
 	g.inside = v
-	g.counted++
-	return v, nil
+	return v
 }
 
 // settle stops counting v: it stays, as a stream, and those have their own bound.
@@ -157,6 +172,7 @@ func (g *gate) close(later, inside error) <-chan struct{} {
 
 // quota counts what is open, in all and for each owner.
 type quota struct {
+	what      string // in the plural
 	all, each int
 
 	mu    sync.Mutex // guards what follows
@@ -164,8 +180,8 @@ type quota struct {
 	by    map[string]int
 }
 
-func newQuota(all, each int) *quota {
-	return &quota{all: all, each: each, by: make(map[string]int)}
+func newQuota(what string, all, each int) *quota {
+	return &quota{what: what, all: all, each: each, by: make(map[string]int)}
 }
 
 // take takes one place for owner; the caller gives it back.
@@ -174,9 +190,9 @@ func (q *quota) take(owner string) error {
 	defer q.mu.Unlock()
 	switch {
 	case q.total >= q.all:
-		return jackfield.Errorf(jackfield.Exhausted, "the gateway has all the open streams that it may have (%d); try again later", q.all)
+		return jackfield.Errorf(jackfield.Exhausted, "the gateway has all the %s that it may have (%d); try again later", q.what, q.all)
 	case q.by[owner] >= q.each:
-		return jackfield.Errorf(jackfield.Exhausted, "you have all the open streams that one caller may have (%d); close some", q.each)
+		return jackfield.Errorf(jackfield.Exhausted, "you have all the %s that one caller may have (%d); end some", q.what, q.each)
 	}
 	q.total++
 	q.by[owner]++

@@ -44,6 +44,9 @@ type Options struct {
 	// ParamHeaders says which arguments of a tool its schema mirrors in Mcp-Param
 	// headers, so that they can be checked. Nil: they are not checked.
 	ParamHeaders func(c broker.Caller, tool string) []ParamHeader
+	// Repeatable reports whether carrying out a tool a second time does no harm. Nil:
+	// of no tool is that known.
+	Repeatable func(c broker.Caller, tool string) bool
 	// Guard says which Host and Origin headers are let in besides loopback ones.
 	Guard Guard
 	// Path is where the handler stands; empty: /mcp.
@@ -79,6 +82,8 @@ type Limits struct {
 	OwnerSessions   int // sessions of one principal; 10,000
 	Streams         int // event streams that wait for changes; 20,000
 	OwnerStreams    int // the same, of one principal; 2,000
+	Parked          int // exchanges of modern clients that wait for answers; 1,024
+	OwnerParked     int // the same, of one principal; 16
 	Events          int // bytes of events that wait, or are kept for clients that come back; 256 MiB
 }
 
@@ -92,6 +97,7 @@ type Timing struct {
 	Linger    time.Duration // how long a session without its stream still listens; 30 s
 	Replay    time.Duration // how long an answered stream can be resumed; 2 min
 	State     time.Duration // how long a request state is good; 15 min
+	Park      time.Duration // until a client comes back with the answers to questions it took as a result; 5 min
 	Ask       time.Duration // until a client has answered a question; 10 min
 }
 
@@ -108,6 +114,8 @@ func (l Limits) withDefaults() Limits {
 		{&l.OwnerSessions, 10_000},
 		{&l.Streams, 20_000},
 		{&l.OwnerStreams, 2_000},
+		{&l.Parked, 1024},
+		{&l.OwnerParked, 16},
 		{&l.Events, 256 << 20},
 	} {
 		if *d.v == 0 {
@@ -130,6 +138,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Linger, 30 * time.Second},
 		{&t.Replay, 2 * time.Minute},
 		{&t.State, 15 * time.Minute},
+		{&t.Park, 5 * time.Minute},
 		{&t.Ask, 10 * time.Minute},
 	} {
 		if *d.v == 0 {
@@ -145,6 +154,7 @@ type Handler struct {
 	gate     *gate
 	streams  *quota
 	sessions *sessions
+	parks    *parks
 	states   sealer
 	clocks   clocks
 	bodies   atomic.Int64 // bytes of request bodies in memory
@@ -178,10 +188,11 @@ func New(o Options) *Handler {
 	h := &Handler{
 		opts:    o,
 		gate:    newGate(o.Limits.Requests),
-		streams: newQuota(o.Limits.Streams, o.Limits.OwnerStreams),
+		streams: newQuota("open streams", o.Limits.Streams, o.Limits.OwnerStreams),
 		states:  newSealer(o.Key, "request state"),
 		clocks:  newClocks(o.Timing),
 	}
+	h.parks = newParks(o.Limits)
 	h.ledger.max = int64(o.Limits.Events)
 	h.sessions = newSessions(o, newSealer(o.Key, "session id"))
 	var seed [8]byte
@@ -213,6 +224,7 @@ func (h *Handler) Close(ctx context.Context) error {
 	h.sessions.close(errCut)
 	select {
 	case <-drained:
+		h.parks.close()
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -224,6 +236,7 @@ type Status struct {
 	Requests int   // being answered
 	Streams  int   // that wait for changes
 	Sessions int   // of legacy clients
+	Parked   int   // exchanges of modern clients that wait for answers
 	Events   int64 // bytes that wait, or are kept for clients that come back
 	Dropped  int64 // notifications, so far, that a client was too slow for
 }
@@ -232,6 +245,7 @@ type Status struct {
 func (h *Handler) Status() Status {
 	return Status{
 		Requests: h.gate.count(), Streams: h.streams.count(), Sessions: h.sessions.count(),
+		Parked: h.parks.places.count(),
 		Events: h.ledger.bytes.Load(), Dropped: h.ledger.dropped.Load(),
 	}
 }
@@ -249,6 +263,7 @@ type inbound struct {
 	visit *visit
 	who   jackfield.Principal
 	only  string // the server of /mcp/{server}; empty: all
+	held  int64  // what the body takes of the memory for bodies
 	msg   wire.Message
 }
 

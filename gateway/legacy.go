@@ -152,6 +152,7 @@ func readClient(params wire.Raw) (client, error) {
 	case exchange.V20250618:
 		c.caps.Form, c.caps.URL = c.caps.Form || c.caps.URL, false
 	}
+	c.caps.Bridge()
 	if raw := o.Get("clientInfo"); raw != nil && raw[0] == '{' && len(raw) <= maxClientInfo {
 		c.info = slices.Clone(raw) // the body is let go of
 	}
@@ -225,19 +226,16 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 		r.abandon()
 		return
 	}
-	status, raw, e := x.legacyAnswer(ctx, res, err)
+	status, raw, e := x.legacyAnswer(ctx, s, res, err)
 	r.finish(status, raw, e)
 	answered = true
 }
 
 // legacyAnswer puts the end of an exchange into the words of the older revisions.
-func (x *inbound) legacyAnswer(ctx context.Context, res exchange.Result, err error) (int, wire.Raw, *wire.Error) {
+func (x *inbound) legacyAnswer(ctx context.Context, s *session, res exchange.Result, err error) (int, wire.Raw, *wire.Error) {
 	if err == nil && res.Err != nil {
-		return http.StatusOK, nil, res.Err
-	}
-	if err == nil && res.Input != nil {
-		err = jackfield.Errorf(jackfield.Unavailable,
-			"the server wants to ask its client something, and clients of protocol versions before %s cannot be asked that way yet", exchange.Modern)
+		raw, e := x.legacyError(s.caps, res)
+		return http.StatusOK, raw, e
 	}
 	var raw wire.Raw
 	if err == nil {

@@ -85,7 +85,7 @@ func TestLegacyRequestReachesTheBrokerAndItsBytesComeBack(t *testing.T) {
 	if want := `{"name":"read","_meta":{"v":2}}`; string(got.Params.Raw()) != want || got.Resume != nil {
 		t.Errorf("params %s", got.Params.Raw())
 	}
-	if !got.Meta.Progress || string(got.Meta.ClientInfo) != `{"name":"test","version":"1"}` || !got.Caps.Roots || got.Caps.AsResult {
+	if string(got.Meta.ClientInfo) != `{"name":"test","version":"1"}` || !got.Caps.Roots || got.Caps.AsResult {
 		t.Errorf("%+v", got)
 	}
 	if who.Session == "" || who.Home == nil || who.Only != "files" || who.Principal.Subject != "local" {
@@ -109,7 +109,6 @@ func TestLegacyAnswers(t *testing.T) {
 		{"resources/read", exchange.Result{}, jackfield.Errorf(jackfield.NotFound, "no resource"), `"error":{"code":-32002,"message":"no resource"}}`},
 		{"tools/call", exchange.Result{}, errors.New("secret detail"), `"error":{"code":-32603,"message":"something went wrong inside the gateway; its log says what"}}`},
 		{"tools/call", exchange.Result{}, context.DeadlineExceeded, `"error":{"code":1503,"message":"it took too long; try again later"}}`},
-		{"tools/call", exchange.Result{Modern: true, Raw: wire.Raw(`{}`), Input: &exchange.Input{}}, nil, `"error":{"code":1503,"message":"the server wants to ask its client something, and clients of protocol versions before 2026-07-28 cannot be asked that way yet"}}`},
 	} {
 		h := open(t, Options{Broker: &script{do: func(context.Context, broker.Caller, *exchange.Request, exchange.Peer) (exchange.Result, error) {
 			return c.res, c.err

@@ -226,13 +226,14 @@ func (x *inbound) modernExchange(in *parts, c broker.Caller) {
 	peer := modernPeer{reply: &reply{x: x, open: x.unnamed}}
 	info, level := in.meta.Get(exchange.MetaClientInfo), in.meta.Get(exchange.MetaLogLevel)
 	answers, state := in.params.Get("inputResponses"), in.params.Get("requestState")
+	var back *ticket
 	req, token, err := in.request(x.msg.Method, c.Caps)
 	if err == nil {
 		peer.token = token
 		req.Meta.ClientInfo = info
 		req.Meta.LogLevel, _ = wire.String(level)
 		peer.level = levels[req.Meta.LogLevel]
-		req.Resume, err = x.resume(answers, state)
+		req.Resume, back, err = x.resume(answers, state)
 	}
 	if err == nil {
 		err = x.checkParamHeaders(req, c)
@@ -245,6 +246,10 @@ func (x *inbound) modernExchange(in *parts, c broker.Caller) {
 		x.refuse(status, e)
 		return
 	}
+	if asksBack(x.msg.Method) && c.Caps.CanBeAsked() {
+		x.parkable(c, req, &peer, back, answers)
+		return
+	}
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
 	peer.watch()
@@ -253,36 +258,47 @@ func (x *inbound) modernExchange(in *parts, c broker.Caller) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	status, raw, e := x.modernAnswer(res, err)
+	status, raw, e := x.modernAnswer(c.Caps, res, err)
 	peer.finish(status, raw, e)
 }
 
-// resume reads a retry's answers and unwraps its state.
-func (x *inbound) resume(answers, state wire.Raw) (*exchange.Resume, error) {
+// resume reads a retry's answers and opens its state: the server's own, or the
+// ticket of an exchange that waits here.
+func (x *inbound) resume(answers, state wire.Raw) (*exchange.Resume, *ticket, error) {
 	if answers == nil && state == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if !asksBack(x.msg.Method) {
-		return nil, jackfield.Errorf(jackfield.Invalid, "%s takes neither inputResponses nor requestState", clip(x.msg.Method))
+		return nil, nil, jackfield.Errorf(jackfield.Invalid, "%s takes neither inputResponses nor requestState", clip(x.msg.Method))
 	}
 	if answers != nil && answers[0] != '{' {
-		return nil, jackfield.Errorf(jackfield.Invalid, "inputResponses must be an object")
+		return nil, nil, jackfield.Errorf(jackfield.Invalid, "inputResponses must be an object")
 	}
-	out := &exchange.Resume{Answers: answers}
-	if state != nil {
-		b, err := x.bindingOf(x.msg.Params)
-		if err != nil {
-			return nil, err
-		}
-		if out.State, err = x.openState(b, state); err != nil {
-			return nil, err
-		}
+	if state == nil {
+		return &exchange.Resume{Answers: answers}, nil, nil
 	}
-	return out, nil
+	b, err := x.bindingOf(x.msg.Params)
+	if err != nil {
+		return nil, nil, err
+	}
+	kind, inside, err := x.unsealState(b, state)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case kind == parkedState:
+		back, err := parseTicket(inside)
+		return nil, back, err
+	case kind == openState:
+		return nil, nil, opened(answers)
+	}
+	return &exchange.Resume{Answers: answers, State: wire.Raw(inside)}, nil, nil
 }
 
 // modernAnswer puts the end of an exchange into the modern revision's words.
-func (x *inbound) modernAnswer(res exchange.Result, err error) (int, wire.Raw, *wire.Error) {
+func (x *inbound) modernAnswer(caps exchange.Capabilities, res exchange.Result, err error) (int, wire.Raw, *wire.Error) {
+	if err == nil && res.Err != nil && res.Err.Code == wire.CodeURLElicitationFirst {
+		return x.openFirst(caps, res.Err)
+	}
 	if err == nil && res.Err != nil {
 		e := modernError(res.Err, res.Modern)
 		return modernStatus(e.Code), nil, e
@@ -318,7 +334,7 @@ func (x *inbound) questions(res exchange.Result) (wire.Raw, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	o.Set("requestState", x.sealState(b, res.Input.State))
+	o.Set("requestState", x.sealState(b, relayedState, res.Input.State))
 	return o.Raw(), nil
 }
 

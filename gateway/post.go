@@ -25,7 +25,8 @@ func (x *inbound) post() {
 		return
 	}
 	body, held, err := x.read()
-	defer x.bodies.Add(-held)
+	x.held = held
+	defer func() { x.bodies.Add(-x.held) }()
 	if err != nil {
 		x.refuseBody(err)
 		return
@@ -238,7 +239,7 @@ func (p *parts) request(method string, caps exchange.Capabilities) (r *exchange.
 	if token != nil && token[0] != '"' && !integer(token) {
 		return nil, nil, &wire.Error{Code: wire.CodeInvalidParams, Message: "the progress token must be a string or an integer"}
 	}
-	r = &exchange.Request{Method: method, Caps: caps, Meta: exchange.Meta{Progress: token != nil}}
+	r = &exchange.Request{Method: method, Caps: caps}
 	edited := false
 	for _, k := range exchange.MetaKeys {
 		if p.meta.Get(k) != nil {

@@ -87,18 +87,13 @@ func modernResult(res exchange.Result, method string, info wire.Raw) (wire.Raw, 
 	return o.Raw(), nil
 }
 
-// modernError puts a server's error into what a modern client may see: -32002 and
-// -32042 are gone from the 2026-07-28 revision, and of -32020 to -32099 only its
-// own codes are allowed (basic, error codes).
+// modernError puts a server's error into what a modern client may see: -32002 is
+// gone from the 2026-07-28 revision, and of -32020 to -32099 only its own codes are
+// allowed (basic, error codes).
 func modernError(e *wire.Error, fromModern bool) *wire.Error {
 	switch {
 	case e.Code == wire.CodeResourceNotFound:
 		return &wire.Error{Code: wire.CodeInvalidParams, Message: e.Message, Data: e.Data}
-	case e.Code == wire.CodeURLElicitationFirst:
-		return &wire.Error{
-			Code: codeUnavailable, Data: e.Data,
-			Message: "the server wants its user to open an address first, and cannot say so in this protocol revision: " + e.Message,
-		}
 	case e.Code <= -32020 && e.Code >= -32099 && !fromModern:
 		return &wire.Error{Code: wire.CodeInternal, Message: e.Message, Data: e.Data}
 	}

@@ -40,8 +40,7 @@ var errWithdrawn = errors.New("the server withdrew its question")
 // which call they belong to, calls that can be asked go one at a time: with two
 // open, a question for one person might be put to another.
 func (q *questions) takeTurn(ctx context.Context, c *Conn, r *exchange.Request, peer exchange.Peer) (done func(), err error) {
-	canAnswer := peer != nil && (r.Caps.Form || r.Caps.URL || r.Caps.Sampling || r.Caps.Roots)
-	if !canAnswer || !q.unowned.Load() || c.home() != nil {
+	if peer == nil || !r.Caps.CanBeAsked() || !q.unowned.Load() || c.home() != nil {
 		return func() {}, nil
 	}
 	select {

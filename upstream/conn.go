@@ -152,7 +152,9 @@ func (c *Conn) do(ctx context.Context, r *exchange.Request, peer exchange.Peer) 
 	}
 	defer done()
 	x := newCall(r.Method)
-	x.peer, x.progress = peer, r.Meta.Progress
+	// Progress is of use to whoever waits, and shows that somebody is at work, also
+	// when the client does not want to hear of it: its face keeps it back.
+	x.peer, x.progress = peer, peer != nil
 	if c.modern() {
 		return c.doModern(ctx, x, r)
 	}

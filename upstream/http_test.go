@@ -422,36 +422,11 @@ func TestChangedParameterHeadersAreReportedAndTheCallMayBeRepeated(t *testing.T)
 	}
 }
 
-func TestAModernServersQuestionNeedsAClientThatTakesItAsAResult(t *testing.T) {
-	d := patch(t, upstreamtest.New(t, upstreamtest.Script{}))
-	for _, arguments := range []string{`{}`, `{"code":-32021,"text":"elicitation is needed"}`} {
-		name := "ask"
-		if strings.Contains(arguments, "code") {
-			name = "error"
-		}
-		r := tool(t, d.Conn, name, arguments)
-		r.Caps.AsResult = false
-		_, err := d.Do(t.Context(), r, &asker{})
-		if jackfield.CodeOf(err) != jackfield.Unavailable || !strings.Contains(err.Error(), "cannot be asked across protocol revisions yet") {
-			t.Errorf("%s: got %v", name, err)
-		}
-	}
-	if got := d.call(t, "mirror", `{}`); !strings.Contains(got, `"io.modelcontextprotocol/clientCapabilities":{"elicitation":{},"sampling":{},"roots":{}}`) {
-		t.Errorf("got %s", got)
-	}
-	r := tool(t, d.Conn, "mirror", `{}`)
-	r.Caps.AsResult = false
-	res, err := d.Do(t.Context(), r, nil)
-	if err != nil || !strings.Contains(string(res.Raw), `"io.modelcontextprotocol/clientCapabilities":{}`) {
-		t.Errorf("promised: %s, %v", res.Raw, err)
-	}
-}
-
 func TestAModernRequestSaysWhoAsksAndWhatItWantsToHear(t *testing.T) {
 	d := patch(t, upstreamtest.New(t, upstreamtest.Script{}))
 	r := tool(t, d.Conn, "mirror", `{}`)
-	r.Meta = exchange.Meta{Progress: true, LogLevel: "notice", ClientInfo: wire.Raw(`{"name":"ann's","version":"3"}`)}
-	res, err := d.Do(t.Context(), r, nil)
+	r.Meta = exchange.Meta{LogLevel: "notice", ClientInfo: wire.Raw(`{"name":"ann's","version":"3"}`)}
+	res, err := d.Do(t.Context(), r, &asker{})
 	if err != nil {
 		t.Fatal(err)
 	}

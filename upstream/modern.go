@@ -33,9 +33,13 @@ func (c *Conn) doModern(ctx context.Context, x *call, r *exchange.Request) (exch
 		return exchange.Result{}, err
 	}
 	if m.Error != nil {
-		return c.modernError(r, wire.ParseError(m.Error))
+		return c.modernError(wire.ParseError(m.Error))
 	}
-	return c.modernResult(r, m.Result)
+	res, err := c.modernResult(r, m.Result)
+	if err != nil || res.Input == nil || r.Caps.AsResult {
+		return res, err
+	}
+	return c.converse(ctx, x.peer, r, res.Input)
 }
 
 var modernVersion = wire.Raw(`"` + exchange.Modern + `"`)
@@ -69,12 +73,12 @@ func modernParams(x *call, r *exchange.Request) (wire.Object, error) {
 	return params, nil
 }
 
-// modernCaps are the capabilities that the server may count on. An asker that
-// does not take questions as a result cannot be asked, so none are promised: the
-// server may then do without, where a promise would end in an error.
+// modernCaps are the capabilities that the server may count on: those of the
+// asker, and no more. One that does not take questions as a result is asked here,
+// while its request is open.
 func modernCaps(caps exchange.Capabilities) wire.Raw {
 	if !caps.AsResult {
-		return wire.Raw("{}")
+		return caps.Bridged()
 	}
 	return caps.Raw()
 }
@@ -121,7 +125,7 @@ func paramHeaders(params wire.Raw, mirrors []ParamHeader) []pair {
 }
 
 // modernError sorts out errors that are about us and not about the request.
-func (c *Conn) modernError(r *exchange.Request, e *wire.Error) (exchange.Result, error) {
+func (c *Conn) modernError(e *wire.Error) (exchange.Result, error) {
 	switch {
 	case e.Code == wire.CodeUnsupportedVersion:
 		return exchange.Result{}, c.wrongEra()
@@ -132,20 +136,8 @@ func (c *Conn) modernError(r *exchange.Request, e *wire.Error) (exchange.Result,
 			code: jackfield.Unavailable, notSent: true, err: e,
 			what: "it wants other headers than its list of tools said (" + snippet([]byte(e.Message)) + "); the list is fetched anew, try again",
 		}
-	case e.Code == wire.CodeMissingCapability && !r.Caps.AsResult && r.Caps.Declared != "":
-		return exchange.Result{}, cannotAsk(r.Method, e)
 	}
 	return exchange.Result{Err: e, Modern: true}, nil
-}
-
-// cannotAsk is the failure of a request that needs an answer from a person, or
-// from a program, that this revision of the protocol cannot ask.
-func cannotAsk(method string, err error) *failure {
-	return &failure{
-		code: jackfield.Unavailable, err: err,
-		what: fmt.Sprintf("it has a question before it can answer %s, and clients of protocol %s and earlier cannot be asked across protocol revisions yet; use a client that speaks %s",
-			method, exchange.LatestLegacy, exchange.Modern),
-	}
 }
 
 var resultKeys = []string{"resultType", "inputRequests", "requestState"}
@@ -158,9 +150,6 @@ func (c *Conn) modernResult(r *exchange.Request, raw wire.Raw) (exchange.Result,
 	}
 	if string(o.Get("resultType")) != `"input_required"` {
 		return res, nil
-	}
-	if !r.Caps.AsResult {
-		return exchange.Result{}, cannotAsk(r.Method, nil)
 	}
 	res.Input = &exchange.Input{State: o.Get("requestState")}
 	if res.Input.Questions, err = questionsIn(o.Get("inputRequests")); err != nil {

@@ -253,7 +253,6 @@ func TestProgressAndLogMessagesReachThePeerInOrder(t *testing.T) {
 	onEveryKind(t, func(t *testing.T, d *desk) {
 		peer := &asker{}
 		r := tool(t, d.Conn, "progress", `{"steps":20}`)
-		r.Meta.Progress = true
 		if _, err := d.Do(t.Context(), r, peer); err != nil {
 			t.Fatal(err)
 		}
@@ -280,14 +279,17 @@ func TestProgressAndLogMessagesReachThePeerInOrder(t *testing.T) {
 	})
 }
 
-func TestProgressIsNotAskedForUnlessWanted(t *testing.T) {
+func TestProgressIsAlwaysAskedForWhereSomebodyHearsIt(t *testing.T) {
 	onEveryKind(t, func(t *testing.T, d *desk) {
 		peer := &asker{}
 		if _, err := d.Do(t.Context(), tool(t, d.Conn, "progress", `{"steps":3}`), peer); err != nil {
 			t.Fatal(err)
 		}
-		if heard := peer.all(); len(heard) != 0 {
+		if heard := peer.all(); len(heard) != 3 {
 			t.Errorf("heard %v", heard)
+		}
+		if got := d.call(t, "mirror", `{}`); strings.Contains(got, "progressToken") {
+			t.Errorf("nobody hears it, and it was asked for: %s", got)
 		}
 	})
 }

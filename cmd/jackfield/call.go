@@ -345,7 +345,7 @@ func (s *shell) ask(ctx context.Context, conn *upstream.Conn, c *calling, argume
 	caps.AsResult = true // a server of the past asks p instead
 	r := &exchange.Request{
 		Method: "tools/call", Params: o, Caps: caps,
-		Meta: exchange.Meta{Progress: line.width > 0, LogLevel: c.logLevel},
+		Meta: exchange.Meta{LogLevel: c.logLevel},
 	}
 	p := &person{shell: s, server: c.server, line: line, log: c.logLevel != ""}
 	for range maxRounds {
