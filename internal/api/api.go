@@ -29,13 +29,16 @@ type Handler struct {
 	Listings    func(jackfield.Server) []Listing                   // what the catalog holds of it
 	Health      func() error                                       // nil: well; the error says what is wrong
 	Degraded    func() error                                       // nil: in full; the error says what it does without
+	Readiness   func() (Readiness, []string)                       // whether it takes calls, and what it does without
+	Calls       func(jackfield.ServerID) Calls                     // what is counted of a server's calls
 	Version     string                                             // of the gateway
 	Log         *slog.Logger
 }
 
-// Mount adds the routes to mux: /healthz and everything below /api/.
+// Mount adds the routes to mux: /healthz, /readyz and everything below /api/.
 func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.Handle("/healthz", readOnly(http.HandlerFunc(h.healthz)))
+	mux.Handle("/readyz", readOnly(http.HandlerFunc(h.readyz)))
 	api := http.NewServeMux()
 	api.Handle("/api/v1/servers", h.route(h.servers))
 	api.Handle("/api/v1/servers/{name}", h.route(h.server))
@@ -117,6 +120,39 @@ func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	answer(w, code, "application/json", health)
+}
+
+// Readiness is whether new sessions and calls should come here.
+type Readiness string
+
+// The readinesses. Only of Ready and Degraded the status is 200.
+const (
+	Ready    Readiness = "ready"
+	Degraded Readiness = "degraded" // it takes calls, but for the reasons
+	Starting Readiness = "starting"
+	Draining Readiness = "draining" // it is being stopped
+)
+
+// ReadyAnswer is the answer of /readyz.
+type ReadyAnswer struct {
+	Status  Readiness `json:"status"`
+	Reasons []string  `json:"reasons,omitempty"` // what it does without; they name no server and no file
+	Version string    `json:"version"`
+}
+
+func (h *Handler) readyz(w http.ResponseWriter, _ *http.Request) {
+	ready, code := ReadyAnswer{Status: Ready, Version: h.Version}, http.StatusOK
+	if h.Readiness != nil {
+		ready.Status, ready.Reasons = h.Readiness()
+	}
+	switch {
+	case ready.Status != Ready && ready.Status != Degraded:
+		code = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	case len(ready.Reasons) > 0:
+		ready.Status = Degraded
+	}
+	answer(w, code, "application/json", ready)
 }
 
 // ServerList is the answer of /api/v1/servers.

@@ -57,6 +57,12 @@ func house(log *bytes.Buffer) *Handler {
 			}
 			return jackfield.Principal{}, jackfield.Errorf(jackfield.AuthRequired, "send the token of this gateway as Authorization: Bearer …")
 		},
+		Calls: func(id jackfield.ServerID) Calls {
+			if id == "github" {
+				return Calls{InFlight: 2, Total: 40, Failed: 3}
+			}
+			return Calls{}
+		},
 		Warnings: func(id jackfield.ServerID) []string {
 			if id == "files" {
 				return []string{`"autoApprove" is another product's and ignored`}
@@ -160,6 +166,18 @@ func TestTheAPI(t *testing.T) {
 		{name: "healthz-failing", path: "/healthz", status: 503, change: func(h *Handler) {
 			h.Health = func() error { return errors.New("the gateway is stopping") }
 		}},
+		{name: "readyz", path: "/readyz", status: 200},
+		{name: "readyz-degraded", path: "/readyz", status: 200, change: func(h *Handler) {
+			h.Readiness = func() (Readiness, []string) {
+				return Ready, []string{"2 of 6 servers cannot be reached", "the catalog cannot be kept"}
+			}
+		}},
+		{name: "readyz-starting", path: "/readyz", status: 503, change: func(h *Handler) {
+			h.Readiness = func() (Readiness, []string) { return Starting, nil }
+		}},
+		{name: "readyz-draining", path: "/readyz", status: 503, change: func(h *Handler) {
+			h.Readiness = func() (Readiness, []string) { return Draining, nil }
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -171,7 +189,7 @@ func TestTheAPI(t *testing.T) {
 				}
 				w := ask(h, c.method, c.path, c.token)
 				want := "application/problem+json"
-				if c.status == 200 || c.path == "/healthz" && c.status == 503 {
+				if c.status == 200 || strings.HasSuffix(c.path, "z") && c.status == 503 {
 					want = "application/json"
 				}
 				if w.Code != c.status || w.Header().Get("Content-Type") != want || w.Header().Get("Cache-Control") != "no-store" {
@@ -278,7 +296,7 @@ func TestTheDocumentationNamesEveryMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"server-github", "server-old", "servers", "listings", "healthz-failing", "unknown"} {
+	for _, name := range []string{"server-github", "server-old", "servers", "listings", "healthz-failing", "readyz-degraded", "unknown"} {
 		raw, err := os.ReadFile(filepath.Join("testdata", name+".golden"))
 		if err != nil {
 			t.Fatal(err)

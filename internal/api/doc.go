@@ -4,6 +4,7 @@
 // no answer holds a secret, a URL or a command line.
 //
 //	GET /healthz                whether the gateway is up; needs no authentication
+//	GET /readyz                 whether it takes calls; likewise
 //	GET /api/v1/servers         all servers
 //	GET /api/v1/servers/{name}  one server, with each of its connections
 //	GET /api/v1/listings        what each server lists; ?server=NAME, ?kind=KIND

@@ -85,10 +85,18 @@ type ServerStatus struct {
 
 	Connections Connections              `json:"connections"`
 	Leases      int                      `json:"leases"` // calls and streams under way
+	Calls       *Calls                   `json:"calls,omitempty"`
 	Listings    map[string]ListingStatus `json:"listings,omitempty"`
 	Warnings    []string                 `json:"warnings,omitempty"`
 	Revision    uint64                   `json:"revision"`       // of the definition
 	Keys        []Key                    `json:"keys,omitempty"` // only of /api/v1/servers/{name}
+}
+
+// Calls counts the calls of a server since the gateway started.
+type Calls struct {
+	InFlight int64  `json:"inFlight"` // under way, waiting for a connection included
+	Total    uint64 `json:"total"`    // ended
+	Failed   uint64 `json:"failed"`   // of those, without a result; those that their clients cancelled are not among them
 }
 
 // Connections counts what the pool holds for a server.
@@ -220,6 +228,10 @@ func (h *Handler) describeKnown(status *ServerStatus, s jackfield.Server, now ti
 	}
 	if h.Sharing != nil && s.Invalid == "" {
 		status.Sharing, status.SharingWhy = h.Sharing(s)
+	}
+	if h.Calls != nil {
+		calls := h.Calls(s.ID)
+		status.Calls = &calls
 	}
 	if h.Warnings != nil {
 		status.Warnings = h.Warnings(s.ID)
