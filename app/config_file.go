@@ -42,8 +42,11 @@ type fileAuth struct {
 type fileLimits struct {
 	Body        document.Size     `json:"body,omitzero" jsonschema:"Bytes of one request body from a client. Default 4MiB."`
 	Message     document.Size     `json:"message,omitzero" jsonschema:"Bytes of one message from a server. Default 16MiB."`
+	Result      document.Size     `json:"result,omitzero" jsonschema:"Bytes of one answer of a server to a call. Default: what message allows."`
 	Sessions    fileSessions      `json:"sessions,omitzero" jsonschema:"Sessions of clients that have them. Default 50000, 10000 for one owner."`
 	Dials       fileBudget        `json:"dials,omitzero" jsonschema:"Connections being made at once. Default 64, 8 to one server, 16 for one owner."`
+	Queue       fileQueue         `json:"queue,omitzero" jsonschema:"Connections that wait to be made. Default 4096, 1024 to one server."`
+	Calls       fileCalls         `json:"calls,omitzero" jsonschema:"Calls under way. Default 16384; one person may have them all."`
 	Connections fileBudget        `json:"connections,omitzero" jsonschema:"Open connections to servers. Default 4096, 1024 to one server; one owner may have them all."`
 	Programs    filePrograms      `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 128 for one owner."`
 	Idle        document.Duration `json:"idle,omitzero" jsonschema:"Until an unused connection is closed. Default 15m."`
@@ -56,6 +59,16 @@ type fileBudget struct {
 	Total     int `json:"total,omitempty" jsonschema:"In the whole process."`
 	PerServer int `json:"perServer,omitempty" jsonschema:"For one server."`
 	PerOwner  int `json:"perOwner,omitempty" jsonschema:"For one owner: a person, or the gateway itself."`
+}
+
+type fileQueue struct {
+	Total     int `json:"total,omitempty" jsonschema:"In the whole process."`
+	PerServer int `json:"perServer,omitempty" jsonschema:"For one server."`
+}
+
+type fileCalls struct {
+	Total    int `json:"total,omitempty" jsonschema:"In the whole process."`
+	PerOwner int `json:"perOwner,omitempty" jsonschema:"Of one person."`
 }
 
 type fileSessions struct {
@@ -423,9 +436,11 @@ func (l *loader) limits() Limits {
 		}
 	}
 	return Limits{
-		Body: int64(f.Body), Message: int64(f.Message),
+		Body: int64(f.Body), Message: int64(f.Message), Result: int64(f.Result),
 		Sessions:    Budget{Total: f.Sessions.Total, PerOwner: f.Sessions.PerOwner},
 		Dials:       Budget(f.Dials),
+		Queue:       Budget{Total: f.Queue.Total, PerServer: f.Queue.PerServer},
+		Calls:       Budget{Total: f.Calls.Total, PerOwner: f.Calls.PerOwner},
 		Connections: Budget(f.Connections),
 		Programs:    Budget{PerOwner: f.Programs.PerOwner},
 		Idle:        time.Duration(f.Idle), Drain: time.Duration(f.Drain),

@@ -66,6 +66,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Trace:    p.poolTrace(),
 		Limits: pool.Limits{
 			DialsProcess: limits.Dials.Total, DialsServer: limits.Dials.PerServer, DialsOwner: limits.Dials.PerOwner,
+			Queue: limits.Queue.Total, QueueServer: limits.Queue.PerServer,
 			OpenProcess: limits.Connections.Total, OpenServer: limits.Connections.PerServer, OpenOwner: share(limits.Connections),
 			ChildrenOwner: cmp.Or(limits.Programs.PerOwner, programs),
 			Idle:          limits.Idle, Drain: limits.Drain,
@@ -75,7 +76,9 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Servers:     p.servers,
 		Connections: p.board,
 		Catalog:     p.catalog,
-		Limits:      broker.Limits{Call: limits.Call},
+		Limits: broker.Limits{
+			Call: limits.Call, Calls: limits.Calls.Total, OwnerCalls: share(limits.Calls), Result: int(limits.Result),
+		},
 	})
 	p.gateway = gateway.New(gateway.Options{
 		Broker:       p.broker,
@@ -94,7 +97,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 // programs is how many child processes one owner may have.
 const programs = 128
 
-// share is how many connections one owner may have. Without sign-in everybody is
+// share is how many connections, or calls, one owner may have. Without sign-in everybody is
 // one principal, so unless the configuration says otherwise its share is whatever
 // there is.
 func share(b Budget) int { return cmp.Or(b.PerOwner, b.Total, math.MaxInt) }

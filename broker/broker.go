@@ -72,11 +72,14 @@ type Options struct {
 
 // Limits bound how long and how much. Zero means the default.
 type Limits struct {
-	Call      time.Duration // a call without an answer or progress, where the definition does not say; 60 s
-	Total     time.Duration // a call, whatever its progress; 10 min
-	Links     int           // resource links remembered of one principal; 256
-	Linked    int           // principals whose resource links are remembered; 1,024
-	Listeners int           // clients that listen for changes, and sessions with subscriptions; 100,000
+	Call       time.Duration // a call without an answer or progress, where the definition does not say; 60 s
+	Total      time.Duration // a call, whatever its progress; 10 min
+	Calls      int           // under way at a time; 16,384
+	OwnerCalls int           // of one principal; 1,024
+	Result     int           // bytes of one result that is not a list; none but what a connection takes
+	Links      int           // resource links remembered of one principal; 256
+	Linked     int           // principals whose resource links are remembered; 1,024
+	Listeners  int           // clients that listen for changes, and sessions with subscriptions; 100,000
 }
 
 // Broker does for callers what they may do. All methods may be called
@@ -86,6 +89,7 @@ type Broker struct {
 	links    links
 	sessions sync.Map // of *session, by id
 	clocks   clocks
+	flights  flights
 	unwatch  func()
 
 	viewing sync.Mutex // held while views are made for a new snapshot
@@ -102,8 +106,9 @@ func New(o Options) *Broker {
 	}
 	o.Limits = o.Limits.withDefaults()
 	b := &Broker{
-		o:     o,
-		links: links{perPrincipal: o.Limits.Links, principals: o.Limits.Linked},
+		o:       o,
+		flights: flights{of: map[string]int{}},
+		links:   links{perPrincipal: o.Limits.Links, principals: o.Limits.Linked},
 		hub: hub{
 			listeners: map[*listener]struct{}{},
 			bySession: map[string]map[*listener]struct{}{},
@@ -150,6 +155,8 @@ func (l Limits) withDefaults() Limits {
 			*field = value
 		}
 	}
+	set(&l.Calls, 16_384)
+	set(&l.OwnerCalls, 1024)
 	set(&l.Links, 256)
 	set(&l.Linked, 1024)
 	set(&l.Listeners, 100_000)

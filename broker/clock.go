@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -89,15 +90,20 @@ func (k *clock) expire() {
 		return
 	}
 	if time.Since(k.began) >= k.total && k.total > k.idle {
-		k.expired = jackfield.Errorf(jackfield.Unavailable,
-			"server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
+		k.expired = tooLong("server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
 	} else {
-		k.expired = jackfield.Errorf(jackfield.Unavailable,
-			"server %q has neither answered %s nor reported progress for %v; if it needs longer, raise timeout in its definition", k.server, k.method, k.idle)
+		k.expired = tooLong("server %q has neither answered %s nor reported progress for %v; if it needs longer, raise timeout in its definition",
+			k.server, k.method, k.idle)
 	}
 	err := k.expired
 	k.mu.Unlock()
 	k.cancel(err)
+}
+
+// tooLong is the end of a call by the clock.
+func tooLong(format string, args ...any) *jackfield.Error {
+	f := &jackfield.Failure{Kind: jackfield.FailureTimeout, Stage: "call", Message: fmt.Sprintf(format, args...)}
+	return &jackfield.Error{Code: jackfield.Unavailable, Message: f.At(time.Time{}), Err: f}
 }
 
 // late is why the call was ended here; nil: it was not.

@@ -17,5 +17,5 @@
 //  4. Upstream streams are open while somebody listens, one for each connection,
 //     shared by all who listen to it.
 //  5. Nobody who listens can hold up who delivers.
-//  6. Every table has a bound: listeners, subscriptions, remembered links.
+//  6. Every table has a bound: calls under way, in all and of one principal, listeners, subscriptions, remembered links.
 package broker

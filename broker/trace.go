@@ -27,7 +27,7 @@ type Trace struct {
 func (q *query) send(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
 	t := q.b.o.Trace
 	if t == nil {
-		return q.ask(ctx, s)
+		return q.counted(ctx, s)
 	}
 	var began time.Time
 	if t.Ended != nil {
@@ -40,7 +40,7 @@ func (q *query) send(ctx context.Context, s *jackfield.Server) (exchange.Result,
 	if t.Span != nil {
 		ctx, end = t.Span(ctx, s, q.r)
 	}
-	res, err := q.ask(ctx, s)
+	res, err := q.counted(ctx, s)
 	if end != nil {
 		end(res.Err, err)
 	}
