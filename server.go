@@ -16,6 +16,10 @@ type Server struct {
 	Revision uint64 // grows with every edit
 	Version  uint64 // grows when the Endpoint or the Sharing changes
 
+	// Operator says that whoever runs the gateway wrote the definition, which then
+	// may reach any address. What anybody else wrote reaches public ones only.
+	Operator bool
+
 	About    About
 	Endpoint Endpoint
 	Usage    Usage
@@ -62,10 +66,21 @@ type Endpoint struct {
 	Args    []string
 	Env     map[string]Secret // added to a minimal environment
 	Dir     string            // working directory; empty: the gateway's own
+	Limits  ProcessLimits
 
 	// For TransportHTTP and TransportSSE.
 	URL     string
 	Headers map[string]Secret
+	TLS     TLS
+}
+
+// ProcessLimits bound what the system gives to each process of a command, and
+// to what it starts. Zero means whatever the gateway itself is given. They are
+// kept on Linux; elsewhere a server with limits is not started.
+type ProcessLimits struct {
+	Memory    int64 // bytes of data, a process (RLIMIT_DATA); what is beyond cannot be allocated
+	Files     int   // open files and sockets, a process (RLIMIT_NOFILE)
+	Processes int   // processes and threads of the user that the gateway runs as, all counted (RLIMIT_NPROC)
 }
 
 // Usage says when a server is connected, for how long one waits, and who shares
@@ -76,7 +91,18 @@ type Usage struct {
 	OnDemand      bool          // startup: false: listed on first use, never in the background
 	RequiresOAuth bool          // only a person's own sign-in opens it
 	Sharing       Sharing
+	OnSessionLoss SessionLoss
 }
+
+// SessionLoss says what becomes of the first call after a server forgot the session
+// that was somebody's own, when earlier calls may have left something in it.
+type SessionLoss string
+
+// What may become of it. An empty SessionLoss means SessionLossTell.
+const (
+	SessionLossTell   SessionLoss = "tell"   // it is not sent: an error tells of the loss, and the next call goes on
+	SessionLossReplay SessionLoss = "replay" // it is sent to the new session, and nobody is told
+)
 
 // Sharing says who may share a connection to a server.
 type Sharing string

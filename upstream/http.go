@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -42,9 +43,8 @@ type web struct {
 	name   string // of the server's address, for messages
 	url    *url.URL
 	header http.Header // the operator's
-	// An http.Client would follow redirects, and copy every header to be able to:
-	// an address that was checked must be the address that is used, and a POST must
-	// not turn into a GET.
+	// An http.Client would follow redirects by its own rules, and copy every header to
+	// be able to: fetch has stricter ones.
 	transport http.RoundTripper
 	own       *http.Transport // closed with the connection; nil when somebody else's
 	limit     int             // bytes of a body
@@ -68,7 +68,11 @@ func newWeb(o *Options) (web, error) {
 	}
 	switch {
 	case o.Client == nil:
-		w.own = newTransport()
+		secure, err := o.Endpoint.TLS.Config()
+		if err != nil {
+			return web{}, &failure{code: jackfield.Invalid, stage: StageTLS, forSomeone: true, what: "its tls settings are wrong: " + err.Error()}
+		}
+		w.own = newTransport(secure)
 		w.transport = w.own
 	case o.Client.Transport == nil:
 		w.transport = http.DefaultTransport
@@ -78,10 +82,11 @@ func newWeb(o *Options) (web, error) {
 	return w, nil
 }
 
-func newTransport() *http.Transport {
+func newTransport(secure *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       secure,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          64,
 		MaxIdleConnsPerHost:   64,
@@ -117,23 +122,9 @@ func (w *web) roundTrip(ctx context.Context, method string, to *url.URL, body []
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, unreachable(w.name, err)
+		return nil, w.notAnswered(err)
 	}
 	return &reply{Response: resp, detach: detach, cancel: cancel}, nil
-}
-
-// fetch sends one HTTP request that ends with ctx.
-func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte, header http.Header) (*http.Response, error) {
-	req := (&http.Request{
-		Method: method, URL: to, Host: header.Get("Host"), Header: header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
-	if body != nil {
-		req.ContentLength = int64(len(body))
-		req.Body = inMemory(body)
-		req.GetBody = func() (io.ReadCloser, error) { return inMemory(body), nil }
-	}
-	return w.transport.RoundTrip(req)
 }
 
 // inMemory is the body of a request. net/http knows these types: it waits for no
@@ -279,7 +270,7 @@ func (l *httpLink) do(ctx context.Context, x *call) (wire.Message, error) {
 		if ctx.Err() != nil {
 			return wire.Message{}, context.Cause(ctx)
 		}
-		return wire.Message{}, unreachable(l.name, err)
+		return wire.Message{}, l.notAnswered(err)
 	}
 	rep := &reply{Response: resp}
 	x.session = rep.Header.Get(wire.HeaderSession)
@@ -431,7 +422,7 @@ func (w *web) refused(rep *reply, method string, text []byte) *failure {
 		f.code, f.notSent = jackfield.Exhausted, true
 		f.what = fmt.Sprintf("%s is asked too often (HTTP 429)", w.name)
 	case status/100 == 3:
-		f.what = fmt.Sprintf("%s redirects to another address (HTTP %d, %s), and redirects are not followed; write that address into its url",
+		f.what = fmt.Sprintf("%s redirects to another address (HTTP %d, %s), and such redirects are not followed; write that address into its url",
 			w.name, status, shownLocation(rep))
 	case status/100 == 5:
 		f.serverWide = true

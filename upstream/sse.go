@@ -58,6 +58,10 @@ func (l *sseLink) begin(ctx context.Context) error {
 	if l.stream.mediaType() != typeStream {
 		return protocolFailure("%s answered GET with something else than an event stream; is it an MCP endpoint?", l.name)
 	}
+	if at := l.stream.Request; at != nil && !sameOrigin(at.URL, l.url) {
+		// Whoever is there would say where on the definition's own origin we send to.
+		return protocolFailure("its event stream is redirected to another origin, %s, which is refused; write that address into its url", shownURL(at.URL))
+	}
 	events := wire.NewEventReader(l.stream.Body, l.limit)
 	for l.post == nil {
 		ev, err := events.Next()
@@ -87,7 +91,7 @@ func (l *sseLink) sameOrigin(address string) (*url.URL, error) {
 		return nil, protocolFailure("it named an endpoint that is no address")
 	}
 	to := l.url.ResolveReference(ref)
-	if to.Scheme != l.url.Scheme || !strings.EqualFold(hostPort(to), hostPort(l.url)) || to.User != nil && ref.IsAbs() {
+	if !sameOrigin(to, l.url) || to.User != nil && ref.IsAbs() {
 		return nil, protocolFailure("it wants its messages sent to another origin, %s, which is refused", shownURL(to))
 	}
 	return to, nil
