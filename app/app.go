@@ -26,6 +26,11 @@ type Options struct {
 
 	Log     *slog.Logger // nil: nothing is logged
 	Version string       // of the gateway, as it tells clients and servers
+
+	// Guard is the command line of a program that calls upstream.Guard; it stands
+	// guard over the programs of stdio servers. Empty: they are not guarded, and what
+	// they leave behind is only ended as far as their process group reaches.
+	Guard []string
 }
 
 // App is one gateway with everything in it: New wires it, Start serves, Stop ends

@@ -372,6 +372,30 @@ func TestWhatAServerSaysOfItselfIsBounded(t *testing.T) {
 	}
 }
 
+func TestLimitsThatNoProgramCouldRunWithinAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"memory: 512MiB, files: 256, processes: 100": "",
+		"memory: 2GiB": "", "files: 16": "", "processes: 1": "",
+		"memory: 1MiB":  "no program runs with limits.memory of 1MiB",
+		"files: 3":      "no program runs with limits.files of 3",
+		"files: -1":     "limits.files must be a whole number",
+		"processes: 0":  "no program runs with limits.processes of 0",
+		"procs: 100":    "limits.procs is not a known setting",
+		"memory: a lot": `limits.memory "a lot" is not a size`,
+	} {
+		c, found, err := Load(write(t, "a.yaml", "mcpServers: {a: {command: x, limits: {"+text+"}}}\n"), Overrides{Env: testEnv})
+		if err != nil || (c.Servers[0].Invalid != "") != (want != "") || want != "" && !strings.Contains(found[0].Message, want) {
+			t.Errorf("%s: %v %v", text, found, err)
+		}
+		if want == "" && c.Servers[0].Endpoint.Limits == (jackfield.ProcessLimits{}) {
+			t.Errorf("%s: there are no limits", text)
+		}
+	}
+	if _, found, err := Load(write(t, "a.yaml", "mcpServers: {a: {url: 'http://x/', limits: {files: 100}}}\n"), Overrides{Env: testEnv}); err != nil || len(found) != 1 || !strings.Contains(found[0].Message, "limits is ignored") {
+		t.Errorf("limits of a remote server: %v %v", found, err)
+	}
+}
+
 func TestNoZeroByteReachesAProgram(t *testing.T) {
 	for what, text := range map[string]string{
 		"command": `{"command": "x\u0000y"}`,

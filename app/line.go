@@ -41,6 +41,7 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 		Client:      p.egress.For(s.ID),
 		Caps:        caps,
 		Home:        func() exchange.Peer { return p.home(l) },
+		Guard:       p.guard,
 		InitTimeout: s.Usage.InitTimeout,
 		Limits:      upstream.Limits{Message: int(p.config.Limits.Message)},
 		ParamHeaders: func(method, tool string) []upstream.ParamHeader {

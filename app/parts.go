@@ -27,6 +27,7 @@ import (
 type parts struct {
 	config   *Config // as the gateway was started; a reload changes only what the registry holds
 	version  string
+	guard    []string // Options.Guard
 	log      *slog.Logger
 	registry registry.Registry
 	warnings atomic.Pointer[map[jackfield.ServerID][]string]
@@ -40,7 +41,7 @@ type parts struct {
 }
 
 func newParts(o Options, key []byte) (*parts, error) {
-	p := &parts{config: o.Config, version: o.Version, log: o.Log}
+	p := &parts{config: o.Config, version: o.Version, guard: o.Guard, log: o.Log}
 	if _, err := p.registry.Apply(o.Config.Servers); err != nil {
 		return nil, err
 	}

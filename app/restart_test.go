@@ -252,6 +252,12 @@ func TestTheFingerprintTellsDefinitionsApartThatReachSomethingElse(t *testing.T)
 			f.SetString("x")
 		case reflect.Slice:
 			f.Set(reflect.ValueOf([]string{"x"}))
+		case reflect.Struct:
+			if first := f.Field(0); first.CanInt() {
+				first.SetInt(1)
+			} else {
+				first.SetString("x")
+			}
 		case reflect.Map:
 			f.Set(reflect.ValueOf(map[string]jackfield.Secret{"X": "x"}))
 		default:

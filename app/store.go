@@ -103,7 +103,7 @@ func fingerprints(key []byte) func(jackfield.Server) string {
 	return func(s jackfield.Server) string {
 		e := s.Endpoint
 		text, err := json.Marshal([]any{
-			e.Transport, e.Command, e.Args, revealed(e.Env), e.Dir, e.URL, revealed(e.Headers),
+			e.Transport, e.Command, e.Args, revealed(e.Env), e.Dir, e.Limits, e.URL, revealed(e.Headers),
 			s.Usage.Sharing, s.Usage.RequiresOAuth,
 		})
 		if err != nil {

@@ -37,6 +37,13 @@ type Options struct {
 	// (2026-07-28, x-mcp-header); nil: none.
 	ParamHeaders func(method, name string) []ParamHeader
 
+	// Guard is the command line, a path first, of a program that calls Guard with
+	// the arguments behind it; it stands between us and the process of a stdio
+	// server, and ends all that the process started when either of us ends. Empty:
+	// nobody does, and what outlives a process or left its group is not reached.
+	// Windows has no guards.
+	Guard []string
+
 	InitTimeout time.Duration // dial, probe and initialize together; zero: 30 s
 	Limits      Limits
 	Hooks       Hooks

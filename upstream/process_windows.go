@@ -1,13 +1,26 @@
 package upstream
 
 import (
+	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
+
+	"github.com/jackfield-dev/jackfield"
 )
 
+const (
+	guardable   = false
+	guardLimits = false
+)
+
+func guardArgs(jackfield.ProcessLimits, string) []string { return nil }
+
+// Guard ends the program: there are no guards on Windows.
+func Guard([]string) { os.Exit(1) }
+
 // ownGroup keeps a Ctrl-C of our console from the command.
-func ownGroup(cmd *exec.Cmd) {
+func ownGroup(cmd *exec.Cmd, _ bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 

@@ -25,12 +25,14 @@ const stopGrace = 2 * time.Second
 // lastOutput is how long what a process wrote may take to arrive after its end.
 const lastOutput = 500 * time.Millisecond
 
-// process is a server that is a child process, in a process group of its own.
-// Four goroutines serve it: one writes its input, one reads its output, one
-// keeps what it says on stderr, one waits for its end.
+// process is a server that is a child process, in a process group of its own and
+// behind a guard where there is one (guard_unix.go). Four goroutines serve it: one
+// writes its input, one reads its output, one keeps what it says on stderr, one
+// starts it and waits for its end.
 type process struct {
 	pipe
 	cmd    *exec.Cmd
+	life   *os.File // its end ends the guard and all behind it; nil: no guard
 	input  chan []byte
 	stdin  *os.File
 	stdout *os.File
@@ -61,10 +63,16 @@ func start(c *Conn) (*process, error) {
 		return nil, cannotStart(e, err)
 	}
 	p.cmd = &exec.Cmd{Path: path, Args: append([]string{e.Command}, e.Args...), Env: env, Dir: e.Dir}
-	ownGroup(p.cmd)
 	theirs, err := p.openPipes()
 	if err == nil {
-		err = p.cmd.Start()
+		theirs, err = p.putBehind(c.opts.Guard, e.Limits, theirs)
+	}
+	ownGroup(p.cmd, p.life != nil)
+	var all sync.WaitGroup
+	if err == nil {
+		started := make(chan error, 1)
+		go p.run(started, &all)
+		err = <-started
 	}
 	for _, f := range theirs {
 		_ = f.Close()
@@ -73,12 +81,44 @@ func start(c *Conn) (*process, error) {
 		p.closePipes()
 		return nil, cannotStart(e, err)
 	}
-	var all sync.WaitGroup
 	all.Go(p.writeInput)
 	all.Go(p.readOutput)
 	all.Go(p.readStderr)
-	go p.wait(&all)
 	return p, nil
+}
+
+// errNoGuard says that limits were asked for that nobody would set.
+var errNoGuard = errors.New("its limits cannot be set: this needs a guard (upstream.Options.Guard), and Linux")
+
+// putBehind makes the command one of the guard's, which is given the limits and
+// one end of a pipe whose other end is ours alone.
+func (p *process) putBehind(guard []string, limits jackfield.ProcessLimits, theirs []*os.File) ([]*os.File, error) {
+	if limits != (jackfield.ProcessLimits{}) && (len(guard) == 0 || !guardLimits) {
+		return theirs, errNoGuard
+	}
+	if len(guard) == 0 || !guardable {
+		return theirs, nil
+	}
+	life, ours, err := os.Pipe()
+	if err != nil {
+		return theirs, err
+	}
+	p.life = ours
+	args := slices.Concat(guard, guardArgs(limits, p.cmd.Path), p.cmd.Args)
+	p.cmd.Path, p.cmd.Args, p.cmd.ExtraFiles = guard[0], args, []*os.File{life}
+	return append(theirs, life), nil
+}
+
+// run starts the process and waits for its end, on one thread: without a guard,
+// Linux ends the process when the thread that started it ends.
+func (p *process) run(started chan<- error, all *sync.WaitGroup) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		p.wait(all)
+	}
 }
 
 func cannotStart(e *jackfield.Endpoint, err error) *failure {
@@ -86,6 +126,8 @@ func cannotStart(e *jackfield.Endpoint, err error) *failure {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		what = fmt.Sprintf("the command %q was not found; install it, or write its full path", e.Command)
+	case errors.Is(err, errNoGuard):
+		return &failure{code: jackfield.Invalid, stage: StageSpawn, forSomeone: true, what: what, err: err}
 	case e.Dir != "" && errors.Is(err, os.ErrNotExist):
 		what = fmt.Sprintf("cannot start %q in the directory %q: %v", e.Command, e.Dir, rootCause(err))
 	}
@@ -113,7 +155,7 @@ func (p *process) openPipes() (theirs []*os.File, err error) {
 }
 
 func (p *process) closePipes() {
-	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr} {
+	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr, p.life} {
 		if f != nil {
 			_ = f.Close()
 		}
@@ -249,7 +291,7 @@ func (p *process) readStderr() {
 // wait waits for the end of the process and of the goroutines around it.
 func (p *process) wait(all *sync.WaitGroup) {
 	_ = p.cmd.Wait() // ProcessState says it
-	killGroup(p.cmd) // what it left behind
+	killGroup(p.cmd) // what it left behind; a guard leaves nothing, unless it was killed
 	until := time.Now().Add(lastOutput)
 	for _, f := range []*os.File{p.stdout, p.stderr} {
 		if f.SetReadDeadline(until) != nil { // not on Windows
@@ -272,7 +314,7 @@ func (p *process) wait(all *sync.WaitGroup) {
 // then it is ended. When ctx ends, there is no more waiting.
 func (p *process) stopProcess(ctx context.Context) error {
 	p.quits.Do(func() { close(p.quit) })
-	for _, next := range []func(*exec.Cmd){terminateGroup, killGroup} {
+	for _, next := range []func(){p.terminate, p.kill} {
 		t := time.NewTimer(stopGrace)
 		select {
 		case <-p.exited:
@@ -280,10 +322,10 @@ func (p *process) stopProcess(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		case <-ctx.Done():
-			next = killGroup
+			next = p.kill
 		}
 		t.Stop()
-		next(p.cmd)
+		next()
 	}
 	t := time.NewTimer(stopGrace)
 	defer t.Stop()
@@ -293,6 +335,17 @@ func (p *process) stopProcess(ctx context.Context) error {
 	case <-t.C:
 		return fmt.Errorf("upstream: process %d does not end", p.cmd.Process.Pid)
 	}
+}
+
+func (p *process) terminate() { terminateGroup(p.cmd) }
+
+// kill ends the process and all that it started.
+func (p *process) kill() {
+	if p.life != nil {
+		_ = p.life.Close() // the guard reaches what left the group, too
+		return
+	}
+	killGroup(p.cmd)
 }
 
 // tail keeps the last lines that a process wrote, for the reason of its end.

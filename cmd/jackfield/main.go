@@ -11,14 +11,22 @@ import (
 	"syscall"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/upstream"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == guardCommand {
+		upstream.Guard(os.Args[2:])
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	p := Program{Signals: signals}
 	os.Exit(p.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
+
+// guardCommand makes this program the guard of a server's process. It is for the
+// gateway and not for people, and comes before everything else to cost little.
+const guardCommand = "guard"
 
 // Program is the command line as a value, so that tests run it without a
 // process. The zero value is the program as a shell starts it, but for signals.

@@ -15,8 +15,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "demo" {
-		main() // a gateway inside a test runs its demo servers so
+	if len(os.Args) > 1 && (os.Args[1] == "demo" || os.Args[1] == guardCommand) {
+		main() // a gateway inside a test runs its demo servers so, and their guards
 	}
 	testscript.Main(m, map[string]func(){"jackfield": main})
 }

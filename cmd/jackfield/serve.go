@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +87,19 @@ func demoServers() ([]jackfield.Server, error) {
 	return all, nil
 }
 
+// guard is the command line that makes this program a guard. On Linux it reaches
+// the program also when its file has been replaced meanwhile.
+func guard() []string {
+	if runtime.GOOS == "linux" {
+		return []string{"/proc/self/exe", guardCommand}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return []string{self, guardCommand}
+}
+
 // logger writes to stderr, in the form that the configuration asks for.
 func (s *shell) logger(c app.Log) *slog.Logger {
 	o := &slog.HandlerOptions{Level: c.Level}
@@ -105,7 +119,7 @@ func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
 	for _, p := range problems {
 		log.Warn("configuration", slog.String("problem", p.String()))
 	}
-	options := app.Options{Config: config, Problems: problems, Log: log, Version: thisBuild().Version}
+	options := app.Options{Config: config, Problems: problems, Log: log, Version: thisBuild().Version, Guard: guard()}
 	if config.File != "" {
 		options.Reread = func() (*app.Config, []app.Problem, error) { return app.Load(file, o) }
 	}

@@ -227,7 +227,7 @@ func (d *definition) endpoint() jackfield.Endpoint {
 		d.unused("headers", "only servers with a url have it")
 		return d.program()
 	}
-	for _, key := range []string{"args", "env", "cwd"} {
+	for _, key := range []string{"args", "env", "cwd", "limits"} {
 		d.unused(key, "only servers with a command have it")
 	}
 	return jackfield.Endpoint{Transport: transport, URL: d.address(), Headers: d.headers()}
@@ -304,7 +304,25 @@ func (d *definition) program() jackfield.Endpoint {
 	if len(e.Env) > 0 {
 		d.checkNames(d.node.Get("env").Fields)
 	}
+	e.Limits = d.limits()
 	return e
+}
+
+// limits checks that a program could start within them at all.
+func (d *definition) limits() jackfield.ProcessLimits {
+	l := d.entry.Limits
+	for _, x := range []struct {
+		key          string
+		value, least int64
+		write        string
+	}{
+		{"memory", int64(l.Memory), 64 << 20, "64MiB"}, {"files", int64(l.Files), 16, "16"}, {"processes", int64(l.Processes), 1, "1"},
+	} {
+		if n := d.node.Get("limits").Get(x.key); !n.IsNull() && x.value < x.least && (x.value > 0 || n.Text == "0") {
+			d.report.Fault(n.Pos, fmt.Sprintf("no program runs with limits.%s of %s", x.key, clip(n.Text)), "write "+x.write+" or more, or remove it")
+		}
+	}
+	return jackfield.ProcessLimits{Memory: int64(l.Memory), Files: l.Files, Processes: l.Processes}
 }
 
 func (d *definition) noTilde(key, path string) {

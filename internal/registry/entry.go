@@ -25,8 +25,15 @@ type entryEndpoint struct {
 	Args    []string          `json:"args,omitempty" jsonschema:"The program's arguments."`
 	Env     map[string]string `json:"env,omitempty" jsonschema:"Environment variables of the program, besides a minimal set."`
 	Cwd     string            `json:"cwd,omitempty" jsonschema:"The program's working directory. A relative one is taken from the directory of this file."`
+	Limits  entryLimits       `json:"limits,omitzero" jsonschema:"What the system gives to the program, on Linux."`
 	URL     string            `json:"url,omitempty" jsonschema:"The server's address, http:// or https://."`
 	Headers map[string]string `json:"headers,omitempty" jsonschema:"HTTP headers sent with every request, such as Authorization."`
+}
+
+type entryLimits struct {
+	Memory    document.Size `json:"memory,omitzero" jsonschema:"Bytes of memory that one process of it can allocate. At least 64MiB."`
+	Files     int           `json:"files,omitempty" jsonschema:"Files and sockets that one process of it can have open. At least 16."`
+	Processes int           `json:"processes,omitempty" jsonschema:"Processes and threads of the user that Jackfield runs as, all of them counted."`
 }
 
 type entryAbout struct {

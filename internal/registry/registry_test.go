@@ -133,6 +133,8 @@ func change(t *testing.T, v reflect.Value) {
 		*v += "b"
 	case *jackfield.Instructions:
 		v.FromServer = true
+	case *jackfield.ProcessLimits:
+		v.Files++
 	default:
 		t.Fatalf("no way to change a %T", v)
 	}

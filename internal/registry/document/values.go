@@ -54,7 +54,7 @@ func (d Duration) LikelySeconds(n *Node) (message, fix string) {
 }
 
 // MaxSize is the largest Size that a file can name.
-const MaxSize = 1 << 30
+const MaxSize = 64 << 30
 
 // Size is a number of bytes above zero, written 4MiB, 512KiB, 4MB or 65536. Zero
 // means that none was given.
@@ -78,7 +78,7 @@ func (s *Size) DecodeNode(n *Node) (message, fix string) {
 	case v <= 0:
 		return "must be larger than nothing", write
 	case v > MaxSize:
-		return "is larger than 1GiB", "write 1GiB or less"
+		return "is larger than 64GiB", "write 64GiB or less"
 	}
 	*s = Size(v)
 	return "", ""
