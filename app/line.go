@@ -52,6 +52,13 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 		},
 		Hooks: upstream.Hooks{
 			Event: func(ev exchange.Event) { p.broker.Event(*l.key.Load(), ev) },
+			Lost: func(why error, state bool) {
+				key := *l.key.Load()
+				p.log.Info("lost a connection", serverAttr(name), scopeAttr(key.Scope), slog.Any("error", why))
+				if state {
+					p.broker.Lost(key, why)
+				}
+			},
 			Declined: func(method, why string) {
 				p.log.Debug("declined a server's question", serverAttr(name), slog.String("method", method), slog.String("why", why))
 			},

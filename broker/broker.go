@@ -90,6 +90,7 @@ type Broker struct {
 	sessions sync.Map // of *session, by id
 	clocks   clocks
 	flights  flights
+	losses   losses
 	unwatch  func()
 
 	viewing sync.Mutex // held while views are made for a new snapshot

@@ -33,6 +33,7 @@ type clock struct {
 	timer   *time.Timer // nil until the first time is up
 	over    bool
 	asking  int // questions the client thinks about
+	asked   bool
 	expired *jackfield.Error
 }
 
@@ -158,6 +159,7 @@ func (k *clock) Ask(ctx context.Context, questions []exchange.Question) ([]excha
 		return nil, errNobody
 	}
 	k.mu.Lock()
+	k.asked = true
 	k.rewindLocked(+1)
 	k.mu.Unlock()
 	defer func() {
@@ -166,4 +168,11 @@ func (k *clock) Ask(ctx context.Context, questions []exchange.Question) ([]excha
 		k.mu.Unlock()
 	}()
 	return k.peer.Ask(ctx, questions)
+}
+
+// wasAsked reports whether the client was asked anything.
+func (k *clock) wasAsked() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked
 }

@@ -104,6 +104,9 @@ func (q *query) named(ctx context.Context, k catalog.Kind) (exchange.Result, err
 	if !ok {
 		return exchange.Result{}, q.unknownName(k, name)
 	}
+	given := q.r.Effect
+	q.r.Effect = max(given, t.Effect)
+	defer func() { q.r.Effect = given }()
 	return q.rewritten(ctx, "name", t)
 }
 
@@ -241,9 +244,8 @@ func (q *query) rewritten(ctx context.Context, member string, t catalog.Target) 
 	return res, err
 }
 
-// ask does the request on the connection that the caller uses for the server. It
-// is sent once more only when it is proven that it was not sent at all, as on a
-// connection that turned out to be dead.
+// ask does the request on the connection that the caller uses for the server, and
+// once more on another when that is safe.
 func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
 	ctx, k := q.b.startClock(ctx, s, q.r.Method, q.p)
 	defer k.stop()
@@ -254,22 +256,24 @@ func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, 
 			return exchange.Result{}, q.failed(k, s, err)
 		}
 		q.b.opened(s, lease)
+		if err := q.bereft(s, lease); err != nil {
+			lease.Release()
+			return exchange.Result{}, err
+		}
 		res, err := lease.Conn().Do(ctx, q.r, k)
+		if err == nil {
+			lease.Release()
+			return res, nil
+		}
+		key := lease.Key()
 		lease.Release()
 		switch {
-		case err == nil:
-			return res, nil
-		case again || !notSent(err):
+		case ctx.Err() != nil:
 			return exchange.Result{}, q.failed(k, s, err)
+		case again || !q.again(k, err):
+			return exchange.Result{}, q.told(key, q.failed(k, s, err))
 		}
 	}
-}
-
-// notSent reports whether err proves that the server never got the request, and
-// leaves hope that it will.
-func notSent(err error) bool {
-	var e interface{ NotSent() bool }
-	return errors.As(err, &e) && e.NotSent() && jackfield.CodeOf(err) == jackfield.Unavailable
 }
 
 // failed is why the server could not be asked, or did not answer.

@@ -43,8 +43,9 @@ type script struct {
 	dialErr error
 	dialing time.Duration
 	answer  func(c *conn, ctx context.Context, r *exchange.Request, p exchange.Peer) (exchange.Result, error)
-	silent  bool // it offers no stream
-	refuses bool // it agrees to nothing
+	silent  bool              // it offers no stream
+	refuses bool              // it agrees to nothing
+	hints   map[string]string // annotations of tools
 	dials   int
 	conns   []*conn
 }
@@ -193,7 +194,11 @@ func (h *house) fetch(ctx context.Context, s jackfield.Server, owner jackfield.S
 	for k := range got.Lists {
 		for _, name := range sc.lists[k] {
 			member := []string{"name", "name", "uri", "uriTemplate"}[k]
-			got.Lists[k].Items = append(got.Lists[k].Items, append(wire.AppendString([]byte(`{"`+member+`":`), name), '}'))
+			item := wire.AppendString([]byte(`{"`+member+`":`), name)
+			if hints := sc.hints[name]; hints != "" {
+				item = append(item, `,"annotations":`+hints...)
+			}
+			got.Lists[k].Items = append(got.Lists[k].Items, append(item, '}'))
 		}
 	}
 	return got, sc.listErr

@@ -159,3 +159,10 @@ func (m *lru[K, V]) put(k K, v V, most int) {
 		delete(m.at, last.Value.(*pair[K, V]).key)
 	}
 }
+
+func (m *lru[K, V]) remove(k K) {
+	if e, ok := m.at[k]; ok {
+		m.order.Remove(e)
+		delete(m.at, k)
+	}
+}

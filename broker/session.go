@@ -66,6 +66,7 @@ func (b *Broker) EndSession(id string) {
 			b.leave(l)
 		}
 	}
+	b.losses.forget(id)
 	b.o.Connections.Drain(func(k pool.Key) bool { return sessionOf(k) == id })
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
@@ -20,13 +21,15 @@ type item struct {
 	key      string // the name, URI or template that it is known by
 	at, end  int32  // where that stands in raw, quotes included
 	template *template
+	effect   exchange.Effect // of a tool, as its annotations say
 }
 
 // quoted is the key exactly as the server spells it.
 func (i *item) quoted() wire.Raw { return i.raw[i.at:i.end] }
 
-// keyMembers are the members that things are known by, for each kind.
-var keyMembers = [numKinds][]string{{"name"}, {"name"}, {"uri"}, {"uriTemplate"}}
+// keyMembers are the members that things are known by, for each kind, and what else
+// is read of them.
+var keyMembers = [numKinds][]string{{"name", "annotations"}, {"name"}, {"uri"}, {"uriTemplate"}}
 
 var seed = maphash.MakeSeed()
 
@@ -82,8 +85,29 @@ func parseItem(k Kind, raw wire.Raw) (item, error) {
 	}
 	at, end := o.Span(member[0])
 	it := item{raw: raw, key: key, at: int32(at), end: int32(end)}
-	if k == Templates {
+	switch k {
+	case Templates:
 		it.template, _ = parseTemplate(key)
+	case Tools:
+		it.effect = effectIn(o.Get("annotations"))
+	case Prompts, Resources:
 	}
 	return it, nil
+}
+
+var hintKeys = []string{"readOnlyHint", "idempotentHint"}
+
+// effectIn is what a tool's annotations say of its effect. They are hints: whoever
+// follows them must be able to live with a server that is wrong about itself.
+func effectIn(annotations wire.Raw) exchange.Effect {
+	o, err := wire.ScanObject(annotations, hintKeys)
+	switch {
+	case err != nil:
+		return exchange.EffectUnknown
+	case string(o.Get("readOnlyHint")) == "true":
+		return exchange.EffectNone
+	case string(o.Get("idempotentHint")) == "true":
+		return exchange.EffectOnce
+	}
+	return exchange.EffectUnknown
 }

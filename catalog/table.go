@@ -40,7 +40,7 @@ type row struct {
 }
 
 func (r *row) target() Target {
-	return Target{Server: r.server, Key: r.item.key, Quoted: r.item.quoted()}
+	return Target{Server: r.server, Key: r.item.key, Quoted: r.item.quoted(), Effect: r.item.effect}
 }
 
 func (t *table) targets(rows []int32) []Target {

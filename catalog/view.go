@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
@@ -70,8 +71,9 @@ func (v *View) Servers() []jackfield.Server { return v.servers }
 // Target is a thing of a server that a name or URI of the view stands for.
 type Target struct {
 	Server *jackfield.Server
-	Key    string   // what the server calls it
-	Quoted wire.Raw // the same as JSON, as the server spells it; nil in an Only view
+	Key    string          // what the server calls it
+	Quoted wire.Raw        // the same as JSON, as the server spells it; nil in an Only view
+	Effect exchange.Effect // of a tool, as its server annotates it
 }
 
 // Page is the result of a request that lists. It is shared and must not change.
@@ -140,11 +142,15 @@ func (v *View) Find(owner jackfield.Scope, k Kind, name string) (Target, bool) {
 		if len(v.servers) == 0 || k == Tools && !v.servers[0].Tools.Allows(name) {
 			return Target{}, false
 		}
-		return Target{Server: &v.servers[0], Key: name}, true
 	}
 	t := v.table(owner, k)
 	n, ok := t.byKey[name]
-	if !ok {
+	switch {
+	case v.only && ok:
+		return Target{Server: &v.servers[0], Key: name, Effect: t.rows[n].item.effect}, true
+	case v.only:
+		return Target{Server: &v.servers[0], Key: name}, true
+	case !ok:
 		return Target{}, false
 	}
 	return t.rows[n].target(), true

@@ -452,3 +452,24 @@ func TestPagesAreAsLongAsTheServersItems(t *testing.T) {
 		}
 	})
 }
+
+func TestAToolsAnnotationsSayWhatItsCallsLeaveBehind(t *testing.T) {
+	for annotations, want := range map[string]exchange.Effect{
+		`{"readOnlyHint":true}`:                        exchange.EffectNone,
+		`{"readOnlyHint":true,"idempotentHint":false}`: exchange.EffectNone,
+		`{"idempotentHint":true}`:                      exchange.EffectOnce,
+		`{"readOnlyHint":false}`:                       exchange.EffectUnknown,
+		`{"readOnlyHint":"true"}`:                      exchange.EffectUnknown,
+		`{}`:                                           exchange.EffectUnknown,
+		`[true]`:                                       exchange.EffectUnknown,
+		`null`:                                         exchange.EffectUnknown,
+	} {
+		it, err := parseItem(Tools, wire.Raw(`{"name":"t","annotations":`+annotations+`}`))
+		if err != nil || it.effect != want {
+			t.Errorf("%s: got %v, %v", annotations, it.effect, err)
+		}
+	}
+	if it, err := parseItem(Tools, wire.Raw(`{"name":"t"}`)); err != nil || it.effect != exchange.EffectUnknown {
+		t.Errorf("without: got %v, %v", it.effect, err)
+	}
+}

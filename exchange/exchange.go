@@ -26,6 +26,8 @@ type Request struct {
 	Caps   Capabilities
 	Meta   Meta
 	Resume *Resume // set when a modern client comes back with answers
+	Effect Effect  // what is known beyond EffectOf the method: what a tool's annotations say
+	Server string  // the id of the server that it is for, where its params name a task; else empty
 }
 
 // ParamKeys are the members of params that somebody on the way reads or edits.

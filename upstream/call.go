@@ -22,6 +22,8 @@ type call struct {
 	name   string // for Mcp-Name; modern
 	mirror []pair // Mcp-Param headers; modern
 
+	effect   exchange.Effect
+	awaits   bool // a task that it is answered with is waited for
 	peer     exchange.Peer
 	progress bool // progress was asked for
 
@@ -56,7 +58,7 @@ var lastID = func() *atomic.Int64 {
 }()
 
 func newCall(method string) *call {
-	x := &call{id: lastID.Add(1), method: method}
+	x := &call{id: lastID.Add(1), method: method, effect: exchange.EffectOf(method)}
 	x.key = wire.AppendInt(nil, x.id)
 	return x
 }

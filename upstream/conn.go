@@ -30,6 +30,7 @@ type Conn struct {
 	ear        ear
 	attendance attendance
 	crew       crew
+	ending     ending
 }
 
 // link carries messages to a server and back.
@@ -121,12 +122,15 @@ func (c *Conn) modern() bool {
 	return shape != nil && shape.Modern()
 }
 
-// Err is why the connection is dead; nil while it can be used.
+// Err is why nothing new can go over the connection; nil while it can be used.
 func (c *Conn) Err() error {
-	if c.life.Err() == nil {
-		return nil
+	if c.life.Err() != nil {
+		return context.Cause(c.life)
 	}
-	return context.Cause(c.life)
+	if f := c.ending.spent.Load(); f != nil {
+		return f
+	}
+	return nil
 }
 
 // Do sends a request and waits for its result. While it is open, notifications
@@ -155,10 +159,15 @@ func (c *Conn) do(ctx context.Context, r *exchange.Request, peer exchange.Peer) 
 	// Progress is of use to whoever waits, and shows that somebody is at work, also
 	// when the client does not want to hear of it: its face keeps it back.
 	x.peer, x.progress = peer, peer != nil
+	x.effect = max(x.effect, r.Effect)
+	var res exchange.Result
 	if c.modern() {
-		return c.doModern(ctx, x, r)
+		res, err = c.doModern(ctx, x, r)
+	} else {
+		res, err = c.doLegacy(ctx, x, r)
 	}
-	return c.doLegacy(ctx, x, r)
+	c.note(x, err)
+	return res, err
 }
 
 // roundTrip sends x and waits for the response.
@@ -251,9 +260,6 @@ func (c *Conn) notify(ctx context.Context, method string, params wire.Raw) error
 	}
 	return err
 }
-
-// fail declares the connection dead.
-func (c *Conn) fail(f *failure) { c.end(f) }
 
 // Abort cuts the connection: whatever is open on it fails at once with reason,
 // and so does what comes later. Close still has to follow.

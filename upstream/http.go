@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -32,6 +33,7 @@ type httpLink struct {
 	// Set by initialize, fixed afterwards.
 	session string
 	version string
+	over    atomic.Bool // the server does not know the session any more
 
 	// ready are the headers of a plain message, made when it is known what the server
 	// speaks. Nobody changes them.
@@ -241,7 +243,7 @@ const idempotent = "Idempotency-Key"
 // headers are those of a call. They must not be changed.
 func (l *httpLink) headers(x *call) http.Header {
 	h := l.shared(x.modern)
-	again := repeatable(x.method)
+	again := x.effect != exchange.EffectUnknown
 	if !x.modern && !again {
 		return h
 	}
@@ -285,17 +287,6 @@ func (l *httpLink) do(ctx context.Context, x *call) (wire.Message, error) {
 	rep.drop()
 	return wire.Message{}, protocolFailure("%s answered %s with HTTP status %d and content type %q, which is no answer; is it an MCP endpoint?",
 		l.name, x.method, rep.StatusCode, snippet([]byte(rep.Header.Get("Content-Type"))))
-}
-
-// repeatable reports whether a request changes nothing, so that it may be sent
-// again.
-func repeatable(method string) bool {
-	switch method {
-	case "server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list",
-		"resources/read", "prompts/get", "completion/complete":
-		return true
-	}
-	return false
 }
 
 // single reads an answer that is one JSON text.
@@ -394,17 +385,30 @@ func (l *httpLink) lost(status int, text []byte, key wire.Raw) bool {
 // of the request; nil for a message that has none.
 func (l *httpLink) refused(rep *reply, method string, text []byte, key wire.Raw) *failure {
 	if l.lost(rep.StatusCode, text, key) {
-		f := &failure{
-			code: jackfield.Unavailable, stage: StageHTTP, status: rep.StatusCode, notSent: true,
-			what: "it has forgotten the session (it was restarted, or cleaned up), and with it what it knew of earlier calls; call again to begin a new one",
-		}
-		l.c.fail(f)
-		return f
+		return l.forgot(rep.StatusCode)
 	}
 	f := l.web.refused(rep, method, text)
-	if l.c.modern() && f.status/100 == 4 && f.code == jackfield.Unavailable {
-		l.c.fail(f) // nothing that a modern server says: the next dial finds out what it is
+	status, open := rep.StatusCode, l.c.shape.Load() != nil
+	switch {
+	case open && l.c.modern() && status/100 == 4 && f.code == jackfield.Unavailable:
+		// Nothing that a modern server says: the next dial finds out what it is.
+		f.notSent = key != nil && (status == http.StatusBadRequest || slices.Contains(untaken, status))
+		l.c.spend(f)
+	case open && key != nil && slices.Contains(untaken, status):
+		f.notSent = true
+		l.c.spend(f)
 	}
+	return f
+}
+
+// forgot ends the connection, because the server does not know its session.
+func (l *httpLink) forgot(status int) *failure {
+	f := &failure{
+		code: jackfield.Unavailable, kind: jackfield.FailureSession, stage: StageHTTP, status: status, notSent: true,
+		what: "it has forgotten the session (it was restarted, or cleaned up), and with it what it knew of earlier calls; call again to begin a new one",
+	}
+	l.over.Store(true)
+	l.c.spend(f)
 	return f
 }
 
@@ -510,7 +514,7 @@ func (l *httpLink) close(ctx context.Context) error {
 	if l.own != nil {
 		defer l.own.CloseIdleConnections()
 	}
-	if l.session == "" {
+	if l.session == "" || l.over.Load() {
 		return nil
 	}
 	return l.deleteSession(ctx, l.session)

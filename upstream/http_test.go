@@ -97,6 +97,13 @@ func TestAForgottenSessionFailsTheCallAndSaysThatItWasNotSent(t *testing.T) {
 	for name, answer := range map[string]Fault{
 		"404":                    {},
 		"400 as some servers do": {Status: 400, Type: "application/json", Body: `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}`},
+		"400 of a Python server": {Status: 400, Type: "application/json", Body: `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Bad Request: No valid session ID provided"}}`},
+		"404 of a Python server": {Status: 404, Type: "application/json", Body: `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`},
+		"404 of a C# server":     {Status: 404, Type: "application/json", Body: `{"error":{"code":-32001,"message":"Session not found"},"id":"","jsonrpc":"2.0"}`},
+		"400 in plain words":     {Status: 400, Type: "text/plain", Body: "Invalid or missing session ID"},
+		"401 in plain words":     {Status: 401, Type: "text/plain", Body: "Unauthorized: Session not found"},
+		"405":                    {Status: 405},
+		"200 with an error":      {Status: 200, Type: "application/json", Body: `{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}`},
 		"400 after a restart":    {Status: 400, Type: "application/json", Body: `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +123,68 @@ func TestAForgottenSessionFailsTheCallAndSaysThatItWasNotSent(t *testing.T) {
 			}
 			d.s.Heal()
 		})
+	}
+}
+
+func TestASessionThatIsLostIsToldBeforeTheCallFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		era   upstreamtest.Era
+		calls []string
+		state bool
+	}{
+		"after a call that may have changed something": {upstreamtest.Legacy, []string{"tools/list", "tools/call"}, true},
+		"after reading":     {upstreamtest.Legacy, []string{"prompts/get", "resources/read"}, false},
+		"unused":            {upstreamtest.Legacy, nil, false},
+		"where there is no": {upstreamtest.Sessionless, []string{"tools/call"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lost []bool
+			d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: c.era}), func(o *Options) {
+				o.Hooks.Lost = func(why error, state bool) {
+					if why == nil {
+						t.Error("no reason")
+					}
+					lost = append(lost, state)
+				}
+			})
+			for _, method := range c.calls {
+				r := tool(t, d.Conn, "echo", `{}`)
+				r.Method = method
+				if _, err := d.Do(t.Context(), r, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.s.Fault(Fault{Method: http.MethodPost, Status: 404})
+			for range 2 {
+				if _, err := d.Do(t.Context(), tool(t, d.Conn, "echo", `{}`), nil); !NotSent(err) {
+					t.Errorf("got %v", err)
+				}
+				if len(lost) != 1 || lost[0] != c.state {
+					t.Errorf("told %v", lost)
+				}
+			}
+		})
+	}
+}
+
+func TestALostSessionLeavesTheCallsThatAreOpen(t *testing.T) {
+	s := upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy})
+	d := patch(t, s)
+	open := make(chan error, 1)
+	go func() {
+		_, err := d.Do(t.Context(), tool(t, d.Conn, "slow", `{"ms":300}`), nil)
+		open <- err
+	}()
+	s.Wait(t, "tool:slow", 1)
+	s.Forget()
+	if _, err := d.Do(t.Context(), tool(t, d.Conn, "echo", `{}`), nil); !NotSent(err) || d.Err() == nil {
+		t.Errorf("got %v; Err: %v", err, d.Err())
+	}
+	if err := <-open; err != nil {
+		t.Errorf("the call that was open: %v", err)
+	}
+	if err := d.Close(t.Context()); err != nil || s.Count(http.MethodDelete) != 0 {
+		t.Errorf("closing: %v, %d sessions deleted that the server does not know", err, s.Count(http.MethodDelete))
 	}
 }
 
@@ -180,7 +249,7 @@ func TestAModernServerThatIsNoneAnyMoreEndsTheConnection(t *testing.T) {
 	for _, status := range []int{400, 404, 405} {
 		d := patch(t, upstreamtest.New(t, upstreamtest.Script{}))
 		_, err := d.Do(t.Context(), tool(t, d.Conn, "status", fmt.Sprintf(`{"code":%d,"text":"what is this?"}`, status)), nil)
-		if jackfield.CodeOf(err) != jackfield.Unavailable || d.Err() == nil {
+		if jackfield.CodeOf(err) != jackfield.Unavailable || d.Err() == nil || !NotSent(err) {
 			t.Errorf("%d: got %v, Err: %v", status, err, d.Err())
 		}
 	}

@@ -2,9 +2,6 @@ package upstream
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/jackfield-dev/jackfield"
@@ -47,6 +44,9 @@ func (c *Conn) doLegacy(ctx context.Context, x *call, r *exchange.Request) (exch
 	if e.Code == wire.CodeUnsupportedVersion || e.Code == wire.CodeHeaderMismatch {
 		return exchange.Result{}, c.wrongEra()
 	}
+	if l, isHTTP := c.link.(*httpLink); isHTTP && l.forgets(e) {
+		return exchange.Result{}, l.forgot(0)
+	}
 	return exchange.Result{Err: e}, nil
 }
 
@@ -57,7 +57,7 @@ func (c *Conn) wrongEra() *failure {
 		code: jackfield.Unavailable, stage: StageProtocol, notSent: true,
 		what: "it no longer speaks protocol " + c.Shape().Version + "; call again, and it will be asked what it does speak",
 	}
-	c.fail(f)
+	c.spend(f)
 	return f
 }
 
@@ -135,28 +135,4 @@ func (c *Conn) setLevel(ctx context.Context, level string) error {
 func (c *Conn) declares(name string) bool {
 	o, err := wire.ScanObject(c.Shape().Capabilities, []string{name})
 	return err == nil && o.Get(name) != nil
-}
-
-// forgotten reports whether a legacy server's HTTP answer to x says that it does
-// not know our session (any more): 404 in every revision that has sessions, and
-// 400 with a word about it from servers that do not follow them. An answer to
-// the very request says that the server still listens.
-func forgotten(status int, text []byte, key wire.Raw) bool {
-	var answer struct {
-		ID    wire.Raw `json:"id"`
-		Error struct {
-			Code    int    `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	_ = json.Unmarshal(text, &answer) // what is no JSON-RPC has no id
-	switch {
-	case key != nil && string(answer.ID) == string(key) && !isLegacyCode(answer.Error.Code):
-		return false
-	case status == http.StatusNotFound:
-		return true
-	}
-	said := strings.ToLower(answer.Error.Message)
-	return status == http.StatusBadRequest && isLegacyCode(answer.Error.Code) &&
-		(strings.Contains(said, "session") || strings.Contains(said, "not initialized"))
 }

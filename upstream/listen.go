@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -267,7 +268,8 @@ func (r *reopening) pause(ctx context.Context, opened time.Time, err error) erro
 	if r.failures++; r.failures > resumeTries {
 		return err
 	}
-	return sleep(ctx, min(defaultPause<<r.failures, longestPause))
+	pause := min(defaultPause<<r.failures, longestPause)
+	return sleep(ctx, pause/2+rand.N(pause/2)) //nolint:gosec // spreads load, hides nothing
 }
 
 // hearModern keeps one subscriptions/listen open. When more is wanted, a new one

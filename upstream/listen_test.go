@@ -248,6 +248,17 @@ func TestAForgottenSessionEndsListeningAndTheConnection(t *testing.T) {
 	}
 }
 
+func TestA404ToGETAloneMeansThatThereIsNoStream(t *testing.T) {
+	d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy}))
+	d.s.Fault(Fault{Method: http.MethodGet, Status: 404, Body: "Cannot GET /mcp"})
+	if err := d.Listen(t.Context(), Interest{Lists: true}); !errors.Is(err, ErrNoStream) {
+		t.Errorf("got %v", err)
+	}
+	if d.Err() != nil {
+		t.Errorf("the connection is dead: %v", d.Err())
+	}
+}
+
 func TestAResourceThatTheServerRefusesIsNotAgreedTo(t *testing.T) {
 	d := patch(t, upstreamtest.New(t, everyKind["legacy process"]))
 	d2 := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy, Faults: []Fault{{

@@ -74,6 +74,11 @@ type Hooks struct {
 	Shape func(exchange.Shape)
 	// Declined counts the server's questions that nobody could be asked.
 	Declined func(method, why string)
+	// Lost is told, before any call finds out, that a connection which was open ended
+	// by itself, and why: the server forgot its session, the process ended, the stream
+	// broke. state: the server kept state for the connection, and answered a call that
+	// may have changed it.
+	Lost func(why error, state bool)
 	// Ignored counts what arrived and meant nothing.
 	Ignored func(why string)
 }

@@ -139,8 +139,8 @@ func (l *sseLink) postText(ctx context.Context, text []byte) error {
 	defer rep.drop()
 	said, _ := rep.text(min(leftoverBytes, l.limit))
 	f := l.refused(rep, "a message", said)
-	if rep.StatusCode == http.StatusNotFound {
-		f.notSent = true
+	if rep.StatusCode == http.StatusNotFound || rep.StatusCode == http.StatusBadRequest && readRefusal(said).mentions() {
+		f.kind, f.notSent = jackfield.FailureSession, true
 		f.what = fmt.Sprintf("it has forgotten the session (HTTP %d); call again to begin a new one", rep.StatusCode)
 		l.c.fail(f)
 	}

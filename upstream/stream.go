@@ -160,11 +160,13 @@ func (l *httpLink) get(ctx context.Context, at *position) (*reply, error) {
 	}
 	defer rep.drop()
 	text, _ := rep.text(min(leftoverBytes, l.limit))
-	f := l.refused(rep, "GET", text, nil)
-	if rep.StatusCode == http.StatusMethodNotAllowed {
+	status := rep.StatusCode
+	// Some know the address for POST alone, and answer 404 to anything else.
+	if status == http.StatusMethodNotAllowed || status == http.StatusNotFound && at.id == "" && !readRefusal(text).mentions() {
+		f := l.web.refused(rep, "GET", text)
 		f.err = ErrNoStream
 	}
-	return nil, f
+	return nil, l.refused(rep, "GET", text, nil)
 }
 
 // sleep waits for d, or for the end of ctx.

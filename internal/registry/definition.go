@@ -163,8 +163,13 @@ var sharings = []string{
 	string(jackfield.SharingSession), string(jackfield.SharingCall),
 }
 
+var sessionLosses = []string{string(jackfield.SessionLossTell), string(jackfield.SessionLossReplay)}
+
 func (d *definition) usage() jackfield.Usage {
 	u := d.entry.entryUsage
+	if u.OnSessionLoss != "" && !slices.Contains(sessionLosses, u.OnSessionLoss) {
+		d.report.Fault(d.at("onSessionLoss"), fmt.Sprintf("onSessionLoss cannot be %q", clip(u.OnSessionLoss)), oneOf(u.OnSessionLoss, sessionLosses))
+	}
 	if u.Sharing == "" {
 		u.Sharing = string(jackfield.SharingAuto)
 	}
@@ -179,6 +184,7 @@ func (d *definition) usage() jackfield.Usage {
 		OnDemand:      u.Startup != nil && !*u.Startup,
 		RequiresOAuth: u.RequiresOAuth,
 		Sharing:       jackfield.Sharing(u.Sharing),
+		OnSessionLoss: jackfield.SessionLoss(u.OnSessionLoss),
 	}
 }
 

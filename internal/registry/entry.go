@@ -50,6 +50,7 @@ type entryUsage struct {
 	InitTimeout   document.Duration `json:"initTimeout,omitzero" jsonschema:"How long connecting and initialize may take."`
 	RequiresOAuth bool              `json:"requiresOAuth,omitempty" jsonschema:"Only a person's own sign-in opens the server."`
 	Sharing       string            `json:"sharing,omitempty" jsonschema:"Who may share a connection: auto, app (everybody), owner (one person), session (one client session) or call (nobody)."`
+	OnSessionLoss string            `json:"onSessionLoss,omitempty" jsonschema:"What becomes of the first call after the server forgot a session that earlier calls may have left something in: tell (an error says so, the next call goes on) or replay (it is sent to the new session)."`
 	Tools         *entryTools       `json:"tools,omitempty" jsonschema:"Which of the server's tools are offered."`
 }
 

@@ -27,6 +27,7 @@ func EntrySchema() (*jsonschema.Schema, error) {
 	}
 	Open(s)
 	s.Properties["sharing"].Enum = anys(sharings)
+	s.Properties["onSessionLoss"].Enum = anys(sessionLosses)
 	s.Properties["type"].Enum = anys([]string{"stdio", "http", "streamable-http", "streamableHttp", "sse"})
 	value := &jsonschema.Schema{Types: []string{"string", "number", "boolean"}}
 	for _, key := range []string{"env", "headers"} {
