@@ -192,7 +192,7 @@ func (c *Conn) receive(ctx context.Context, x *call, m wire.Message) (answered b
 func (c *Conn) notified(ctx context.Context, x *call, m wire.Message) {
 	switch {
 	case isChange(m.Method):
-		c.opts.Hooks.event(m.Method, m.Params)
+		c.happened(m)
 	case m.Method == methodCancelled:
 		c.cancelled(m.Params)
 	case m.Method == methodAcknowledged && x.acknowledged != nil:
@@ -201,7 +201,7 @@ func (c *Conn) notified(ctx context.Context, x *call, m wire.Message) {
 		default: // once is enough
 		}
 	case x.listens:
-		c.opts.Hooks.event(m.Method, m.Params)
+		c.happened(m)
 	case m.Method == methodProgress && !x.progress, x.peer == nil:
 		c.opts.Hooks.ignored("a notification that nobody waits for")
 	default:

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/jackfield-dev/jackfield/wire"
@@ -119,7 +120,7 @@ func (p *pipe) routeNotification(m wire.Message) {
 		c.cancelled(m.Params)
 		return
 	case isChange(m.Method):
-		c.opts.Hooks.event(m.Method, m.Params)
+		c.happened(m)
 		return
 	case m.Method == methodAcknowledged:
 		x = c.calls.find(subscriptionID(m.Params))
@@ -127,7 +128,7 @@ func (p *pipe) routeNotification(m wire.Message) {
 		x = c.calls.only()
 	}
 	if x == nil {
-		c.opts.Hooks.event(m.Method, m.Params)
+		c.happened(m)
 		return
 	}
 	select {
@@ -154,4 +155,35 @@ func subscriptionID(params wire.Raw) wire.Raw {
 		return nil
 	}
 	return meta.Get(metaSubscriptionID)
+}
+
+// happened tells of what belongs to no call.
+func (c *Conn) happened(m wire.Message) { c.opts.Hooks.event(m.Method, untagged(m.Params)) }
+
+var (
+	metaOnly = []string{"_meta"}
+	tagOnly  = []string{metaSubscriptionID}
+)
+
+// untagged is a notification's params without the id of our own subscription, which
+// means nothing to anybody else.
+func untagged(params wire.Raw) wire.Raw {
+	if !bytes.Contains(params, []byte(metaSubscriptionID)) {
+		return params
+	}
+	o, err := wire.ScanObject(params, metaOnly)
+	if err != nil {
+		return params
+	}
+	meta, err := wire.ScanObject(o.Get("_meta"), tagOnly)
+	if err != nil || meta.Get(metaSubscriptionID) == nil {
+		return params
+	}
+	meta.Delete(metaSubscriptionID)
+	if meta.Len() == 0 {
+		o.Delete("_meta")
+	} else {
+		o.Set("_meta", meta.Raw())
+	}
+	return o.Raw()
 }

@@ -179,6 +179,7 @@ type arguments struct {
 	Retry  int             `json:"retry"`
 	After  string          `json:"after"`
 	Result json.RawMessage `json:"result"`
+	Data   json.RawMessage `json:"data"`
 }
 
 // call carries out a tool:
@@ -193,7 +194,7 @@ type arguments struct {
 //	big {bytes}                answers with that many bytes of text
 //	change {kind}              announces a changed list: tools, prompts or resources; or kind "updated", text the uri
 //	exit {code, text}          writes text to stderr and ends the process
-//	error {code, text}         answers with a JSON-RPC error
+//	error {code, text, data}   answers with a JSON-RPC error
 //	raw {result}               answers with exactly this result
 //	mirror {}                  answers with the params and HTTP headers that arrived
 //	poll {retry, times}        closes the stream; the answer is there when the client has come back times times
@@ -235,7 +236,7 @@ func (s *Server) call(ctx context.Context, t *turn) []byte {
 	case "raw":
 		return wire.AppendResult(nil, t.m.ID, wire.Raw(a.Result))
 	case "error":
-		return t.fail(a.Code, a.Text)
+		return wire.AppendError(nil, t.m.ID, &wire.Error{Code: a.Code, Message: a.Text, Data: wire.Raw(a.Data)})
 	case "mirror":
 		headers, err := json.Marshal(t.mirror)
 		if err != nil {
