@@ -20,6 +20,10 @@ type Capabilities struct {
 	Roots    bool
 	Tasks    bool // questions as tasks (2025-11-25): the server comes back for the answer
 
+	// TaskResults: a task is taken as the answer to a call, and the asker comes back
+	// for the result (2026-07-28, ExtensionTasks).
+	TaskResults bool
+
 	// Modern is what a modern server is told of a client of an older revision:
 	// Declared without what the revision lacks or means otherwise. Set by Bridge.
 	Modern string
@@ -37,6 +41,9 @@ func ParseCapabilities(raw wire.Raw) (Capabilities, error) {
 		Sampling    *wire.Raw            `json:"sampling"`
 		Roots       *wire.Raw            `json:"roots"`
 		Tasks       *wire.Raw            `json:"tasks"`
+		Extensions  struct {
+			Tasks *wire.Raw `json:"io.modelcontextprotocol/tasks"`
+		} `json:"extensions"`
 	}
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
@@ -53,6 +60,8 @@ func ParseCapabilities(raw wire.Raw) (Capabilities, error) {
 		Sampling: c.Sampling != nil,
 		Roots:    c.Roots != nil,
 		Tasks:    c.Tasks != nil,
+
+		TaskResults: c.Extensions.Tasks != nil,
 	}
 	if c.Elicitation != nil {
 		modes := *c.Elicitation
@@ -77,6 +86,7 @@ func (c Capabilities) Raw() wire.Raw {
 // Bridge sets Modern, from Declared and from the kinds of questions that the
 // client can answer in its revision.
 func (c *Capabilities) Bridge() {
+	c.TaskResults = false // it has no words for that
 	if c.Declared == "" {
 		return
 	}
@@ -85,6 +95,10 @@ func (c *Capabilities) Bridge() {
 		return // a client that cannot be understood can answer nothing
 	}
 	o.Delete("tasks") // 2025-11-25 has them for questions, 2026-07-28 for calls only
+	if ext, err := wire.ScanObject(o.Get("extensions"), tasksKeys); err == nil {
+		ext.Delete(ExtensionTasks)
+		o.Set("extensions", ext.Raw())
+	}
 	o.Delete("elicitation")
 	switch {
 	case c.Form && c.URL:
@@ -103,7 +117,17 @@ func (c *Capabilities) Bridge() {
 	c.Modern = string(o.Raw())
 }
 
-var bridgedKeys = []string{"tasks", "elicitation", "sampling", "roots"}
+var (
+	bridgedKeys = []string{"tasks", "elicitation", "sampling", "roots", "extensions"}
+	tasksKeys   = []string{ExtensionTasks}
+)
+
+// The extensions that the gateway knows, as the extensions member of both sides'
+// capabilities names them.
+const (
+	ExtensionTasks = "io.modelcontextprotocol/tasks" // calls that end in a task (2026-07-28)
+	ExtensionUI    = "io.modelcontextprotocol/ui"    // tools that link to a user interface (MCP Apps)
+)
 
 // Bridged is what a modern server is told of a client that was Bridged; {} for one
 // that can answer nothing.
@@ -138,5 +162,6 @@ func (c Capabilities) Answers(q Question) bool {
 // Everything is a client capabilities object that declares all there is. A
 // connection that only lists declares it: some servers offer a tool only to
 // clients that can answer its questions, and a list is made for all clients.
-const Everything = `{"elicitation":{"form":{},"url":{}},"roots":{"listChanged":true},"sampling":{"context":{},"tools":{}},` +
+const Everything = `{"elicitation":{"form":{},"url":{}},"extensions":{"io.modelcontextprotocol/tasks":{},` +
+	`"io.modelcontextprotocol/ui":{"mimeTypes":["text/html;profile=mcp-app"]}},"roots":{"listChanged":true},"sampling":{"context":{},"tools":{}},` +
 	`"tasks":{"cancel":{},"list":{},"requests":{"elicitation":{"create":{}},"sampling":{"createMessage":{}}}}}`

@@ -32,7 +32,7 @@ type Request struct {
 
 // ParamKeys are the members of params that somebody on the way reads or edits.
 var ParamKeys = []string{
-	"name", "uri", "ref", "cursor", "_meta", "inputResponses", "requestState", "level", "taskId",
+	"name", "uri", "ref", "cursor", "_meta", "inputResponses", "requestState", "level", "taskId", "task",
 }
 
 // The keys inside params._meta that belong to the protocol and not to the
@@ -45,6 +45,10 @@ const (
 	MetaLogLevel           = "io.modelcontextprotocol/logLevel"
 	MetaProgressToken      = "progressToken"
 )
+
+// MetaRelatedTask is the key of _meta that says which task a message belongs to
+// (2025-11-25).
+const MetaRelatedTask = "io.modelcontextprotocol/related-task"
 
 // MetaKeys lists the protocol's own keys of params._meta.
 var MetaKeys = []string{
@@ -112,6 +116,9 @@ type Result struct {
 	// Bare, when set, gives what Raw is without the members that only 2026-07-28
 	// knows in every result. Nil: whoever needs that takes them out.
 	Bare func() wire.Raw
+
+	Server string // the id of the server that answered; empty: it came from the catalog
+	Task   bool   // Raw is a task that the asker comes back for, and not yet the result
 }
 
 // Input are the questions of one round and the server's state.
@@ -125,4 +132,5 @@ type Input struct {
 type Event struct {
 	Method string
 	Params wire.Raw // nil when absent
+	Server string   // the id of the server, where the event names a thing of its own; else empty
 }

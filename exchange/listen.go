@@ -6,6 +6,7 @@ import "errors"
 type Interest struct {
 	Lists bool     // changes of the lists of tools, prompts and resources
 	URIs  []string // updates of these resources
+	Tasks []string // how these tasks of the server come along (2026-07-28)
 
 	// Ready, when set, is called once, as soon as the server was told, with what it
 	// agreed to. It must not block.

@@ -38,7 +38,7 @@ func (c *Conn) mayBeAsked(r *exchange.Request) bool {
 		return false
 	}
 	switch r.Method {
-	case "tools/call", "prompts/get", "resources/read":
+	case "tools/call", "prompts/get", "resources/read", "tasks/result":
 		return c.caps.Form || c.caps.URL || c.caps.Sampling || c.caps.Roots
 	}
 	return false

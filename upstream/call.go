@@ -191,7 +191,7 @@ func (c *Conn) receive(ctx context.Context, x *call, m wire.Message) (answered b
 // notified takes a notification that belongs to x.
 func (c *Conn) notified(ctx context.Context, x *call, m wire.Message) {
 	switch {
-	case isChange(m.Method):
+	case isChange(m.Method), m.Method == methodTaskStatus:
 		c.happened(m)
 	case m.Method == methodCancelled:
 		c.cancelled(m.Params)
@@ -212,8 +212,9 @@ func (c *Conn) notified(ctx context.Context, x *call, m wire.Message) {
 }
 
 const (
-	methodCancelled = "notifications/cancelled"
-	methodProgress  = "notifications/progress"
+	methodCancelled  = "notifications/cancelled"
+	methodProgress   = "notifications/progress"
+	methodTaskStatus = "notifications/tasks/status" // 2025-11-25; on any stream
 )
 
 // isChange reports whether a notification concerns everybody who knows the

@@ -30,6 +30,9 @@ func (c *Conn) doLegacy(ctx context.Context, x *call, r *exchange.Request) (exch
 	if err != nil {
 		return exchange.Result{}, err
 	}
+	if r.Caps.AsResult && !x.awaits {
+		params.Delete("task") // it would mean something here
+	}
 	if params.Len() > 0 {
 		x.params = params.Raw()
 	}
@@ -38,9 +41,16 @@ func (c *Conn) doLegacy(ctx context.Context, x *call, r *exchange.Request) (exch
 		return exchange.Result{}, err
 	}
 	if m.Error == nil {
-		return exchange.Result{Raw: m.Result}, nil
+		res := exchange.Result{Raw: m.Result}
+		if r.Method == "tools/call" {
+			return c.legacyTask(ctx, x, r, res)
+		}
+		return res, nil
 	}
 	e := wire.ParseError(m.Error)
+	if c.asksForTask(r, e) {
+		return c.asTask(ctx, x, r)
+	}
 	if e.Code == wire.CodeUnsupportedVersion || e.Code == wire.CodeHeaderMismatch {
 		return exchange.Result{}, c.wrongEra()
 	}

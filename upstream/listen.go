@@ -72,6 +72,7 @@ type hearing struct {
 	listeners int
 	wanted    wanted         // by all of them
 	counts    map[string]int // listeners for each URI
+	tasks     map[string]int // and for each task
 
 	moved  chan struct{} // closed, and replaced, when what follows changes
 	asked  wanted        // what the server was told
@@ -84,6 +85,7 @@ type wanted struct {
 	standing bool // a stream is open at all
 	lists    bool
 	uris     map[string]bool
+	tasks    map[string]bool
 }
 
 func (e *ear) join(c *Conn, in Interest) (*hearing, error) {
@@ -92,16 +94,16 @@ func (e *ear) join(c *Conn, in Interest) (*hearing, error) {
 	h := e.now
 	others := 0
 	if h != nil {
-		others = len(h.counts)
+		others = len(h.counts) + len(h.tasks)
 	}
-	if others+len(in.URIs) > maxURIs {
-		return nil, &failure{code: jackfield.Exhausted, what: fmt.Sprintf("more than %d resources are subscribed to on one connection", maxURIs)}
+	if others+len(in.URIs)+len(in.Tasks) > maxURIs {
+		return nil, &failure{code: jackfield.Exhausted, what: fmt.Sprintf("more than %d resources and tasks are subscribed to on one connection", maxURIs)}
 	}
 	if h == nil {
 		ctx, cancel := context.WithCancel(c.life)
 		h = &hearing{
 			cancel: cancel, done: make(chan struct{}), grown: make(chan struct{}, 1), moved: make(chan struct{}),
-			counts: map[string]int{},
+			counts: map[string]int{}, tasks: map[string]int{},
 		}
 		before := e.ended
 		if !c.crew.run(func() { c.hear(ctx, h, before) }) {
@@ -115,6 +117,9 @@ func (e *ear) join(c *Conn, in Interest) (*hearing, error) {
 	for _, uri := range in.URIs {
 		h.counts[uri]++
 	}
+	for _, id := range in.Tasks {
+		h.tasks[id]++
+	}
 	h.poke()
 	return h, nil
 }
@@ -125,6 +130,11 @@ func (e *ear) leave(h *hearing, in Interest) {
 	for _, uri := range in.URIs {
 		if h.counts[uri]--; h.counts[uri] <= 0 {
 			delete(h.counts, uri)
+		}
+	}
+	for _, id := range in.Tasks {
+		if h.tasks[id]--; h.tasks[id] <= 0 {
+			delete(h.tasks, id)
 		}
 	}
 	if h.listeners--; h.listeners > 0 {
@@ -157,6 +167,12 @@ func (e *ear) state(h *hearing, in Interest) (agreed Interest, covered bool, mov
 			agreed.URIs = append(agreed.URIs, uri)
 		}
 	}
+	for _, id := range in.Tasks {
+		covered = covered && h.asked.tasks[id]
+		if h.agreed.tasks[id] {
+			agreed.Tasks = append(agreed.Tasks, id)
+		}
+	}
 	return agreed, covered, h.moved, h.err
 }
 
@@ -171,9 +187,12 @@ func (e *ear) over(h *hearing) bool {
 func (e *ear) want(h *hearing) wanted {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := wanted{lists: h.wanted.lists, uris: make(map[string]bool, len(h.counts))}
+	w := wanted{lists: h.wanted.lists, uris: make(map[string]bool, len(h.counts)), tasks: make(map[string]bool, len(h.tasks))}
 	for uri := range h.counts {
 		w.uris[uri] = true
+	}
+	for id := range h.tasks {
+		w.tasks[id] = true
 	}
 	return w
 }
@@ -217,8 +236,16 @@ func (w wanted) covers(v wanted) bool {
 			return false
 		}
 	}
+	for id := range v.tasks {
+		if !w.tasks[id] {
+			return false
+		}
+	}
 	return true
 }
+
+// any reports whether there is anything to tell of.
+func (w wanted) any() bool { return w.lists || len(w.uris) > 0 || len(w.tasks) > 0 }
 
 // hear is the goroutine of a hearing.
 func (c *Conn) hear(ctx context.Context, h *hearing, before <-chan struct{}) {
@@ -325,7 +352,7 @@ func (c *Conn) hearModern(ctx context.Context, h *hearing) error {
 
 // subscribe opens one subscriptions/listen and waits until it is acknowledged.
 func (c *Conn) subscribe(ctx context.Context, want wanted) (*stream, wanted, error) {
-	if !want.lists && len(want.uris) == 0 {
+	if !want.any() {
 		return nil, wanted{}, ErrNoStream
 	}
 	x := newCall("subscriptions/listen")
@@ -362,7 +389,7 @@ func (c *Conn) subscribe(ctx context.Context, want wanted) (*stream, wanted, err
 	select {
 	case raw := <-acknowledged:
 		agreed, err := agreedIn(raw)
-		if err == nil && !agreed.lists && len(agreed.uris) == 0 {
+		if err == nil && !agreed.any() {
 			err = ErrNoStream // nothing of what was wanted will ever come
 		}
 		if err != nil {

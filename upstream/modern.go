@@ -33,10 +33,17 @@ func (c *Conn) doModern(ctx context.Context, x *call, r *exchange.Request) (exch
 		return exchange.Result{}, err
 	}
 	if m.Error != nil {
-		return c.modernError(wire.ParseError(m.Error))
+		e := wire.ParseError(m.Error)
+		if c.asksForTask(r, e) {
+			return c.asTask(ctx, x, r)
+		}
+		return c.modernError(e)
 	}
 	res, err := c.modernResult(r, m.Result)
-	if err != nil || res.Input == nil || r.Caps.AsResult {
+	switch {
+	case err == nil && res.Task:
+		return c.modernTask(ctx, x, r, res)
+	case err != nil || res.Input == nil || r.Caps.AsResult:
 		return res, err
 	}
 	return c.converse(ctx, x.peer, r, res.Input)
@@ -61,6 +68,9 @@ func modernParams(x *call, r *exchange.Request) (wire.Object, error) {
 			meta.Set(exchange.MetaProgressToken, x.key)
 		}
 	})
+	if !r.Caps.AsResult && params.Get("task") != nil {
+		params.Delete("task") // a word of 2025-11-25
+	}
 	if err != nil || r.Resume == nil {
 		return params, err
 	}
@@ -148,7 +158,12 @@ func (c *Conn) modernResult(r *exchange.Request, raw wire.Raw) (exchange.Result,
 	if err != nil {
 		return exchange.Result{}, protocolFailure("its result of %s cannot be read: %w", r.Method, err)
 	}
-	if string(o.Get("resultType")) != `"input_required"` {
+	switch string(o.Get("resultType")) {
+	case `"task"`:
+		res.Task = true
+		return res, nil
+	case `"input_required"`:
+	default:
 		return res, nil
 	}
 	res.Input = &exchange.Input{State: o.Get("requestState")}
@@ -199,12 +214,16 @@ func listenParams(x *call, want wanted) (wire.Raw, error) {
 		Prompts   bool     `json:"promptsListChanged,omitempty"`
 		Resources bool     `json:"resourcesListChanged,omitempty"`
 		URIs      []string `json:"resourceSubscriptions,omitempty"`
-	}{want.lists, want.lists, want.lists, slices.Sorted(maps.Keys(want.uris))}
+		Tasks     []string `json:"taskIds,omitempty"`
+	}{want.lists, want.lists, want.lists, slices.Sorted(maps.Keys(want.uris)), slices.Sorted(maps.Keys(want.tasks))}
 	raw, err := json.Marshal(map[string]any{"notifications": filter})
 	if err != nil {
 		return nil, err
 	}
 	r := exchange.Request{Method: x.method}
+	if len(want.tasks) > 0 {
+		r.Caps = withTasks(r.Caps)
+	}
 	if r.Params, err = wire.ScanObject(raw, exchange.ParamKeys); err != nil {
 		return nil, err
 	}
@@ -220,15 +239,19 @@ func agreedIn(params wire.Raw) (wanted, error) {
 			Prompts   bool     `json:"promptsListChanged"`
 			Resources bool     `json:"resourcesListChanged"`
 			URIs      []string `json:"resourceSubscriptions"`
+			Tasks     []string `json:"taskIds"`
 		} `json:"notifications"`
 	}
 	if err := json.Unmarshal(params, &ack); err != nil {
 		return wanted{}, protocolFailure("its acknowledgement of a subscription cannot be read: %w", err)
 	}
 	n := &ack.Notifications
-	w := wanted{lists: n.Tools || n.Prompts || n.Resources, uris: map[string]bool{}}
+	w := wanted{lists: n.Tools || n.Prompts || n.Resources, uris: map[string]bool{}, tasks: map[string]bool{}}
 	for _, uri := range n.URIs[:min(len(n.URIs), maxURIs)] {
 		w.uris[uri] = true
+	}
+	for _, id := range n.Tasks[:min(len(n.Tasks), maxURIs)] {
+		w.tasks[id] = true
 	}
 	return w, nil
 }

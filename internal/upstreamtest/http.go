@@ -116,6 +116,7 @@ type filter struct {
 	Prompts   bool     `json:"promptsListChanged,omitempty"`
 	Resources bool     `json:"resourcesListChanged,omitempty"`
 	URIs      []string `json:"resourceSubscriptions,omitempty"`
+	Tasks     []string `json:"taskIds,omitempty"`
 }
 
 func newListener() *listener {
@@ -175,6 +176,12 @@ func (s *Server) emit(method, params string) {
 
 func (f filter) wants(method, params string) bool {
 	switch method {
+	case "notifications/tasks":
+		var p struct {
+			TaskID string `json:"taskId"`
+		}
+		_ = json.Unmarshal([]byte(params), &p)
+		return slices.Contains(f.Tasks, p.TaskID)
 	case "notifications/tools/list_changed":
 		return f.Tools
 	case "notifications/prompts/list_changed":
@@ -344,7 +351,10 @@ func (s *Server) postModern(w http.ResponseWriter, r *http.Request, m wire.Messa
 		Name, URI, TaskID string
 	}
 	_ = json.Unmarshal(m.Params, &p)
-	wantName := map[string]string{"tools/call": p.Name, "prompts/get": p.Name, "resources/read": p.URI}[m.Method]
+	wantName := map[string]string{
+		"tools/call": p.Name, "prompts/get": p.Name, "resources/read": p.URI,
+		"tasks/get": p.TaskID, "tasks/update": p.TaskID, "tasks/cancel": p.TaskID,
+	}[m.Method]
 	name, err := wire.DecodeHeaderValue(r.Header.Get(wire.HeaderName))
 	if err != nil || r.Header.Get(wire.HeaderProtocolVersion) != meta.Version || r.Header.Get(wire.HeaderMethod) != m.Method || name != wantName {
 		refuse(w, http.StatusBadRequest, m.ID, wire.CodeHeaderMismatch, "headers and body differ", "")

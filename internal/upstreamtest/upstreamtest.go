@@ -61,6 +61,7 @@ type Script struct {
 	Instructions string   //
 	Tools        []string // more tools, which answer with their own name
 	Bare         bool     // no tools of ours, only Tools
+	Tasks        bool     // declares that calls can be tasks; the tool is task, see makeTask
 	Page         int      // items on a page of a list; 0: all
 	Pages        int      // how many pages a list claims to have, with the same items again; 0: as many as it has
 	TTL          int      // ttlMs of lists
@@ -94,6 +95,7 @@ type Server struct {
 	script Script
 	url    string
 	client *http.Client
+	tasks  tasks
 	life   context.Context // ends with the test
 	end    context.CancelFunc
 	work   sync.WaitGroup // HTTP+SSE: what is worked on

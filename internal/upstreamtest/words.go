@@ -78,10 +78,21 @@ func (s *Server) tools() []string {
 	if !s.script.Bare {
 		names = append(names, toolNames...)
 	}
+	if s.script.Tasks {
+		names = append(names, "task")
+	}
 	return append(append(names, s.script.Tools...), s.extra...)
 }
 
 const capabilities = `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"logging":{},"completions":{}}`
+
+// capabilities are what the server declares.
+func (s *Server) capabilities() string {
+	if s.script.Tasks {
+		return "{" + taskCapabilities + capabilities[1:]
+	}
+	return capabilities
+}
 
 const serverInfo = `{"name":"upstreamtest","version":"1"}`
 
@@ -98,10 +109,10 @@ func (s *Server) handle(ctx context.Context, t *turn) []byte {
 		case Modern:
 		}
 		return t.result(fmt.Sprintf(`"supportedVersions":%s,"capabilities":%s,"instructions":%q,"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":%s}`,
-			versions, capabilities, s.script.Instructions, serverInfo))
+			versions, s.capabilities(), s.script.Instructions, serverInfo))
 	case "initialize":
 		return t.result(fmt.Sprintf(`"protocolVersion":%q,"capabilities":%s,"serverInfo":%s,"instructions":%q`,
-			s.script.Version, capabilities, serverInfo, s.script.Instructions))
+			s.script.Version, s.capabilities(), serverInfo, s.script.Instructions))
 	case "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
 		return t.result("")
 	case "tools/list":
@@ -120,6 +131,8 @@ func (s *Server) handle(ctx context.Context, t *turn) []byte {
 		return t.result(`"completion":{"values":["one","two"]}`)
 	case "tools/call":
 		return s.call(ctx, t)
+	case "tasks/get", "tasks/update", "tasks/cancel", "tasks/result", "tasks/list":
+		return s.askTask(ctx, t)
 	case "vendor/odd":
 		return t.result(`"odd":9007199254740993,"params":` + string(orNull(t.m.Params)))
 	}
@@ -217,6 +230,8 @@ func (s *Server) call(ctx context.Context, t *turn) []byte {
 	switch p.Name {
 	case "echo":
 		return t.text(a.Text)
+	case "task":
+		return s.makeTask(t, a)
 	case "slow":
 		if !wait(ctx, a.MS) {
 			return nil
