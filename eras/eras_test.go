@@ -328,3 +328,25 @@ func TestChangedListsAndUpdatedResources(t *testing.T) {
 		}
 	})
 }
+
+func TestContentThatARevisionLacks(t *testing.T) {
+	cells(t, func(t *testing.T, c *client, s *upstreamtest.Server) {
+		members := `"content":[{"type":"resource_link","uri":"file:///a","name":"a"},{"type":"audio","data":"QUJD","mimeType":"audio/wav"},{"type":"text","text":"t","x":9007199254740993}]`
+		result, failed := c.do(t.Context(), "tools/call", `{"name":"raw","arguments":{"result":{`+members+`,"structuredContent":[1],"resultType":"complete"}}}`, "")
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		got := string(result)
+		for what, has := range map[string]bool{
+			`"resource_link"`:    c.version >= exchange.V20250618,
+			`"audio"`:            c.version >= exchange.V20250326,
+			`9007199254740993`:   true,
+			`file:///a`:          true,
+			`"structuredContent`: c.modern() || !strings.Contains(c.url, "2026"), // a legacy server's is its own
+		} {
+			if strings.Contains(got, what) != has {
+				t.Errorf("%s: want %t in %s", what, has, got)
+			}
+		}
+	})
+}

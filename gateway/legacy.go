@@ -239,7 +239,9 @@ func (x *inbound) legacyAnswer(ctx context.Context, s *session, res exchange.Res
 	}
 	var raw wire.Raw
 	if err == nil {
-		raw, err = legacyResult(res)
+		if raw, err = legacyResult(res); err == nil {
+			raw, err = converted(s.version, x.msg.Method, res, raw)
+		}
 	} else if ended := context.Cause(ctx); ended != nil {
 		err = ended
 	}
