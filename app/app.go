@@ -3,16 +3,18 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/broker"
 	"github.com/jackfield-dev/jackfield/connections"
+	"github.com/jackfield-dev/jackfield/pool"
 )
 
 // Options make an App. Only Config is required.
@@ -26,6 +28,7 @@ type Options struct {
 
 	Log     *slog.Logger // nil: nothing is logged
 	Version string       // of the gateway, as it tells clients and servers
+	Trace   *pool.Trace  // told what becomes of connections; nil: nobody
 
 	// Guard is the command line of a program that calls upstream.Guard; it stands
 	// guard over the programs of stdio servers. Empty: they are not guarded, and what
@@ -42,10 +45,13 @@ type App struct {
 	http  *http.Server
 	guard http.Handler
 
+	metrics *http.Server // nil: /metrics is where everything is
+
 	reloading sync.Mutex // one reload at a time
 
 	mu         sync.Mutex // guards what follows
 	listener   net.Listener
+	scraped    net.Listener    // of metrics; nil without
 	life       context.Context //nolint:containedctx // of what runs in the background; nil before Start
 	cancel     context.CancelFunc
 	background sync.WaitGroup
@@ -77,19 +83,39 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.guard = a.parts.handler()
-	a.http = &http.Server{
-		Handler:           a.guard,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       keptAlive,
-		MaxHeaderBytes:    headerBytes,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelError), // panics, mostly
+	a.http = a.server(a.guard)
+	if o.Config.Metrics.Listen != "" {
+		a.metrics = a.server(a.parts.metricsAlone())
 	}
 	return a, nil
 }
 
-// Handler serves everything the gateway has: /mcp, /api/v1 and /healthz, behind
-// the check of Host and Origin. It is for programs that listen themselves.
-func (a *App) Handler() http.Handler { return a.guard }
+// server serves h.
+func (a *App) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       keptAlive,
+		MaxHeaderBytes:    headerBytes,
+		ErrorLog:          log.New(complaints{a.parts.log}, "", 0),
+	}
+}
+
+// complaints are what net/http logs: panics, mostly, and clients that break off.
+type complaints struct{ log *slog.Logger }
+
+func (c complaints) Write(text []byte) (int, error) {
+	c.log.Error("an HTTP connection failed", slog.String("error", strings.TrimSpace(string(text))))
+	return len(text), nil
+}
+
+// Handler serves everything the gateway has: /mcp, /api/v1 and /metrics, behind
+// the check of Host and Origin, and /healthz and /readyz. It is for programs that
+// listen themselves.
+func (a *App) Handler() http.Handler {
+	a.parts.phase.advance(serving)
+	return a.guard
+}
 
 // Repository gives the connections of one scope, for programs that call servers
 // themselves.
@@ -108,18 +134,30 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 	if err != nil {
 		return jackfield.Errorf(jackfield.Unavailable, "cannot listen on %s: %w; choose another address with --listen", listen, err)
 	}
+	var scraped net.Listener
+	if a.metrics != nil {
+		scraped, err = new(net.ListenConfig).Listen(ctx, "tcp", a.opts.Config.Metrics.Listen)
+		if err != nil {
+			return errors.Join(jackfield.Errorf(jackfield.Unavailable,
+				"cannot listen on %s: %w; choose another address with --metrics-listen", a.opts.Config.Metrics.Listen, err), listener.Close())
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopped || a.listener != nil {
-		return errors.Join(jackfield.Errorf(jackfield.Conflict, "the gateway was started before"), listener.Close())
-	}
-	a.listener = listener
-	a.life, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	a.background.Go(func() {
-		if err := a.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Error("stopped serving", slog.Any("error", err))
+		err = errors.Join(jackfield.Errorf(jackfield.Conflict, "the gateway was started before"), listener.Close())
+		if scraped != nil {
+			err = errors.Join(err, scraped.Close())
 		}
-	})
+		return err
+	}
+	a.listener, a.scraped = listener, scraped
+	a.life, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	a.serve(a.http, listener)
+	if scraped != nil {
+		a.serve(a.metrics, scraped)
+	}
+	a.parts.phase.advance(serving)
 	life := a.life
 	a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.servers()) })
 	if a.opts.Config.File != "" && a.opts.Reread != nil {
@@ -133,6 +171,15 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 		})
 	}
 	return nil
+}
+
+// serve serves on a listener, in the background. mu is held.
+func (a *App) serve(s *http.Server, on net.Listener) {
+	a.background.Go(func() {
+		if err := s.Serve(on); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("stopped serving", slog.Any("error", err))
+		}
+	})
 }
 
 // warm lists, in the background, what was never listed.
@@ -161,39 +208,6 @@ func (a *App) URL() string {
 		return a.opts.Config.PublicURL
 	}
 	return "http://" + a.Addr()
-}
-
-// Stop ends the gateway: no new requests, the running ones are ended, sessions at
-// servers and child processes closed. It returns when all of that is done, or with
-// what was cut when ctx ends first. Stop may be called more than once.
-func (a *App) Stop(ctx context.Context) error {
-	a.mu.Lock()
-	first := !a.stopped
-	a.stopped = true
-	cancel := a.cancel
-	a.mu.Unlock()
-	if !first {
-		return nil
-	}
-	if cancel != nil {
-		cancel()
-	}
-	var errs []error
-	step := func(what string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
-		}
-	}
-	step("clients' requests", a.parts.gateway.Close(ctx))
-	if err := a.http.Shutdown(ctx); err != nil {
-		step("clients' connections", errors.Join(err, a.http.Close()))
-	}
-	step("what clients listen for", a.parts.broker.Close(ctx))
-	step("listing of servers", a.parts.catalog.Close(ctx))
-	step("connections to servers", a.parts.board.Close(ctx))
-	a.background.Wait()
-	step("the data directory", a.parts.close())
-	return errors.Join(errs...)
 }
 
 // Run starts the gateway, serves until ctx ends, and stops it within grace.

@@ -29,6 +29,7 @@ type Config struct {
 	Auth      Auth
 	Limits    Limits
 	Log       Log
+	Metrics   Metrics
 
 	// Servers are the definitions in the order of the file, the Invalid ones
 	// included. Their Revision and Version are not set.
@@ -59,6 +60,7 @@ type Limits struct {
 	Programs    Budget        // running programs, of which only PerOwner is bounded; 128
 	Idle        time.Duration // until an unused connection is closed; 15 min
 	Drain       time.Duration // until what still uses a replaced connection is ended; 5 min
+	Stop        time.Duration // until calls under way are cut when the gateway is stopped; 10 s
 	Call        time.Duration // one call, where the server's definition has no timeout; 60 s
 	Connect     time.Duration // connecting and initialize, where it has no initTimeout; 30 s
 }
@@ -75,6 +77,13 @@ type Budget struct {
 type Log struct {
 	Level  slog.Level // Info is the zero value
 	Format string     // "text" or "json"; empty: text
+}
+
+// Metrics says where /metrics is.
+type Metrics struct {
+	// Listen is a host:port of its own, where whoever reaches it may read /metrics.
+	// Empty: it is where everything is, for those who may use the API.
+	Listen string
 }
 
 // Severity says what a Problem costs.
@@ -115,6 +124,7 @@ type Overrides struct {
 	Data      string // --data, then JACKFIELD_DATA
 	LogLevel  string // --log-level, then JACKFIELD_LOG_LEVEL
 	LogFormat string // --log-format, then JACKFIELD_LOG_FORMAT
+	Metrics   string // --metrics-listen, then JACKFIELD_METRICS_LISTEN
 
 	// Env looks up environment variables; nil: those of the process.
 	Env func(name string) (string, bool)
@@ -200,6 +210,7 @@ func (c *Config) NeedsRestart(newer *Config) []string {
 		{"auth", c.Auth == newer.Auth},
 		{"limits", c.Limits == newer.Limits},
 		{"log", c.Log == newer.Log},
+		{"metrics", c.Metrics == newer.Metrics},
 	} {
 		if !s.same {
 			names = append(names, s.name)

@@ -32,6 +32,8 @@ type configFile struct {
 	Auth       fileAuth   `json:"auth,omitzero" jsonschema:"Who may call."`
 	Limits     fileLimits `json:"limits,omitzero" jsonschema:"What the gateway takes and keeps."`
 	Log        fileLog    `json:"log,omitzero" jsonschema:"What is logged and how."`
+
+	Metrics fileMetrics `json:"metrics,omitzero" jsonschema:"Where /metrics is."`
 }
 
 type fileAuth struct {
@@ -51,6 +53,7 @@ type fileLimits struct {
 	Programs    filePrograms      `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 128 for one owner."`
 	Idle        document.Duration `json:"idle,omitzero" jsonschema:"Until an unused connection is closed. Default 15m."`
 	Drain       document.Duration `json:"drain,omitzero" jsonschema:"Until what still uses a replaced connection is ended. Default 5m."`
+	Stop        document.Duration `json:"stop,omitzero" jsonschema:"Until calls under way are cut when the gateway is stopped. Default 10s."`
 	Call        document.Duration `json:"call,omitzero" jsonschema:"One call to a server without a timeout of its own. Default 60s."`
 	Connect     document.Duration `json:"connect,omitzero" jsonschema:"Connecting to a server without an initTimeout of its own. Default 30s."`
 }
@@ -83,6 +86,10 @@ type filePrograms struct {
 type fileLog struct {
 	Level  string `json:"level,omitempty" jsonschema:"debug, info, warn or error. Default info."`
 	Format string `json:"format,omitempty" jsonschema:"text or json. Default text."`
+}
+
+type fileMetrics struct {
+	Listen string `json:"listen,omitempty" jsonschema:"Address of its own for /metrics, host:port, where whoever reaches it may read it. Default: /metrics is where everything is, for those who may use the API."`
 }
 
 // serverMap is left to the registry.
@@ -169,6 +176,7 @@ func (l *loader) config() *Config {
 	c.PublicURL = l.publicURL(c)
 	c.Data = l.data()
 	c.Limits = l.limits()
+	c.Metrics = l.metrics(c)
 	c.Servers = l.servers()
 	return c
 }
@@ -338,14 +346,7 @@ func (l *loader) listen(asked bool) string {
 	if !ok {
 		return DefaultListen
 	}
-	const form = "write host:port, such as " + DefaultListen
-	_, port, err := net.SplitHostPort(s.text)
-	switch {
-	case err != nil:
-		s.fault(fmt.Sprintf("%q is no address to listen on", s.raw), form)
-		return s.text
-	case !isPort(port):
-		s.fault(fmt.Sprintf("%q has no port from 0 to 65535", s.raw), form)
+	if !s.isAddress(DefaultListen) {
 		return s.text
 	}
 	if isExposed(s.text) && !asked {
@@ -353,6 +354,32 @@ func (l *loader) listen(asked bool) string {
 			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, or listen on "+DefaultListen)
 	}
 	return s.text
+}
+
+// isAddress reports a setting that is no host:port.
+func (s setting) isAddress(example string) bool {
+	form := "write host:port, such as " + example
+	_, port, err := net.SplitHostPort(s.text)
+	switch {
+	case err != nil:
+		s.fault(fmt.Sprintf("%q is no address to listen on", s.raw), form)
+		return false
+	case !isPort(port):
+		s.fault(fmt.Sprintf("%q has no port from 0 to 65535", s.raw), form)
+		return false
+	}
+	return true
+}
+
+func (l *loader) metrics(c *Config) Metrics {
+	s, ok := l.pick(l.overrides.Metrics, "--metrics-listen", "JACKFIELD_METRICS_LISTEN", l.file.Metrics.Listen, "metrics", "listen")
+	if !ok {
+		return Metrics{}
+	}
+	if s.isAddress("127.0.0.1:9420") && s.text == c.Listen && !strings.HasSuffix(s.text, ":0") {
+		s.fault(fmt.Sprintf("%s is where the gateway listens", s.raw), "write another port, or remove metrics.listen: /metrics is there already")
+	}
+	return Metrics{Listen: s.text}
 }
 
 func isPort(port string) bool {
@@ -429,7 +456,7 @@ func (l *loader) relative(path string) string {
 
 func (l *loader) limits() Limits {
 	f := l.file.Limits
-	for key, d := range map[string]document.Duration{"idle": f.Idle, "drain": f.Drain, "call": f.Call, "connect": f.Connect} {
+	for key, d := range map[string]document.Duration{"idle": f.Idle, "drain": f.Drain, "stop": f.Stop, "call": f.Call, "connect": f.Connect} {
 		n := l.root.Get("limits").Get(key)
 		if message, fix := d.LikelySeconds(n); message != "" {
 			l.report.Warn(n.Pos, "limits."+key+": "+message, fix)
@@ -443,7 +470,7 @@ func (l *loader) limits() Limits {
 		Calls:       Budget{Total: f.Calls.Total, PerOwner: f.Calls.PerOwner},
 		Connections: Budget(f.Connections),
 		Programs:    Budget{PerOwner: f.Programs.PerOwner},
-		Idle:        time.Duration(f.Idle), Drain: time.Duration(f.Drain),
+		Idle:        time.Duration(f.Idle), Drain: time.Duration(f.Drain), Stop: time.Duration(f.Stop),
 		Call: time.Duration(f.Call), Connect: time.Duration(f.Connect),
 	}
 }

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/catalog"
 	"github.com/jackfield-dev/jackfield/pool"
+	"github.com/jackfield-dev/jackfield/upstream"
 )
 
 func serverAttr[T ~string](name T) slog.Attr { return slog.String("server", string(name)) }
@@ -15,17 +17,37 @@ func scopeAttr(s jackfield.Scope) slog.Attr { return slog.String("scope", s.Stri
 
 func tookAttr(d time.Duration) slog.Attr { return slog.Duration("took", d.Round(time.Millisecond)) }
 
-// poolTrace logs what becomes of connections.
-func (p *parts) poolTrace() *pool.Trace {
+// failureAttr is the kind of a failure, in the words of the API.
+func failureAttr(err error) slog.Attr {
+	if f := jackfield.FailureOf(err); f != nil {
+		return slog.String("failure", f.Label())
+	}
+	return slog.String("failure", string(jackfield.FailureOther))
+}
+
+// poolTrace logs what becomes of connections, and tells whoever else wants to know.
+func (p *parts) poolTrace(also *pool.Trace) *pool.Trace {
+	if also == nil {
+		also = &pool.Trace{}
+	}
 	return &pool.Trace{
+		DialStart: also.DialStart,
+		Waited:    also.Waited,
 		DialDone: func(k pool.Key, took time.Duration, err error) {
+			if also.DialDone != nil {
+				also.DialDone(k, took, err)
+			}
+			p.metrics.Dialed(k.Server, took, err)
 			if err != nil {
-				p.log.Warn("no connection", serverAttr(k.Server), scopeAttr(k.Scope), tookAttr(took), slog.Any("error", err))
+				p.log.Warn("no connection", serverAttr(k.Server), scopeAttr(k.Scope), failureAttr(err), tookAttr(took), slog.Any("error", err))
 				return
 			}
 			p.log.Debug("connected", serverAttr(k.Server), scopeAttr(k.Scope), tookAttr(took))
 		},
 		Closed: func(k pool.Key, reason string, err error) {
+			if also.Closed != nil {
+				also.Closed(k, reason, err)
+			}
 			p.log.Debug("closed", serverAttr(k.Server), scopeAttr(k.Scope), slog.String("reason", reason), slog.Any("error", err))
 		},
 	}
@@ -35,8 +57,13 @@ func (p *parts) poolTrace() *pool.Trace {
 func (p *parts) catalogHooks() catalog.Hooks {
 	return catalog.Hooks{
 		Fetched: func(s jackfield.Server, owner jackfield.Scope, took time.Duration, err error) {
-			if err != nil {
-				p.log.Warn("not listed", serverAttr(s.Name), scopeAttr(owner), tookAttr(took), slog.Any("error", err))
+			p.metrics.Listed(s.ID, err)
+			switch _, unreached := errors.AsType[*upstream.DialError](err); {
+			case unreached: // which was told as such, and need not be told twice
+				p.log.Debug("not listed", serverAttr(s.Name), scopeAttr(owner), tookAttr(took), slog.Any("error", err))
+				return
+			case err != nil:
+				p.log.Warn("not listed", serverAttr(s.Name), scopeAttr(owner), failureAttr(err), tookAttr(took), slog.Any("error", err))
 				return
 			}
 			p.log.Info("listed", serverAttr(s.Name), scopeAttr(owner), tookAttr(took))

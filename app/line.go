@@ -31,14 +31,16 @@ func claimed(c broker.Conn, k pool.Key) {
 }
 
 // dial opens a connection to a server. The pool calls it.
-func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps string) (broker.Conn, error) {
+func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps string) (_ broker.Conn, err error) {
+	ctx, end := p.otlp.Tracing.Dial(ctx, s)
+	defer func() { end(err) }()
 	l := &line{}
 	l.key.Store(&k)
 	id, name := s.ID, s.Name // what follows lasts as long as the connection, and need not keep all of s
 	options := upstream.Options{
 		Name:        s.Name,
 		Endpoint:    s.Endpoint,
-		Client:      p.egress.For(s.ID),
+		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s.ID)),
 		Caps:        caps,
 		Home:        func() exchange.Peer { return p.home(l) },
 		Guard:       p.guard,
@@ -109,8 +111,9 @@ func classify(err error) pool.Failure {
 
 // fetch lists what a server offers, for the catalog, over a connection that is no
 // client's own.
-func (p *parts) fetch(ctx context.Context, s jackfield.Server, owner jackfield.Scope, kinds catalog.Kinds) (catalog.Fetched, error) {
-	var got catalog.Fetched
+func (p *parts) fetch(ctx context.Context, s jackfield.Server, owner jackfield.Scope, kinds catalog.Kinds) (got catalog.Fetched, err error) {
+	ctx, end := p.otlp.Tracing.Listing(ctx, s)
+	defer func() { end(err) }()
 	lease, err := p.board.Listing(ctx, s, owner)
 	if err != nil {
 		return got, err

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"github.com/jackfield-dev/jackfield/internal/egress"
 	"github.com/jackfield-dev/jackfield/internal/registry"
 	"github.com/jackfield-dev/jackfield/internal/store"
+	"github.com/jackfield-dev/jackfield/internal/telemetry"
 	"github.com/jackfield-dev/jackfield/pool"
 	"github.com/jackfield-dev/jackfield/wire"
 )
@@ -38,6 +40,12 @@ type parts struct {
 	board    *connections.Board[broker.Conn]
 	broker   *broker.Broker
 	gateway  *gateway.Handler
+
+	phase   phase
+	stale   atomic.Bool // the last reload was refused: the configuration has errors
+	limiter *telemetry.Limiter
+	metrics *telemetry.Metrics
+	otlp    *telemetry.OTLP
 }
 
 func newParts(o Options, key []byte) (*parts, error) {
@@ -46,6 +54,9 @@ func newParts(o Options, key []byte) (*parts, error) {
 		return nil, err
 	}
 	p.warn(o.Problems)
+	if err := p.watch(o.Log); err != nil {
+		return nil, err
+	}
 	limits := o.Config.Limits
 	if err := p.openStore(context.Background()); err != nil {
 		return nil, err
@@ -64,7 +75,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 		ShapeOf:  broker.Conn.Shape,
 		Claimed:  claimed,
 		Classify: classify,
-		Trace:    p.poolTrace(),
+		Trace:    p.poolTrace(o.Trace),
 		Limits: pool.Limits{
 			DialsProcess: limits.Dials.Total, DialsServer: limits.Dials.PerServer, DialsOwner: limits.Dials.PerOwner,
 			Queue: limits.Queue.Total, QueueServer: limits.Queue.PerServer,
@@ -80,6 +91,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Limits: broker.Limits{
 			Call: limits.Call, Calls: limits.Calls.Total, OwnerCalls: share(limits.Calls), Result: int(limits.Result),
 		},
+		Trace: p.brokerTrace(),
 	})
 	p.gateway = gateway.New(gateway.Options{
 		Broker:       p.broker,
@@ -90,7 +102,8 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Key:          key,
 		ServerInfo:   p.serverInfo(),
 		Limits:       gateway.Limits{Body: int(limits.Body), Sessions: limits.Sessions.Total, OwnerSessions: limits.Sessions.PerOwner},
-		Log:          o.Log,
+		Log:          p.log,
+		Refused:      p.metrics.Refused,
 	})
 	return p, nil
 }
@@ -118,27 +131,42 @@ func (p *parts) handler() http.Handler {
 		Sharing:      p.sharing,
 		Listings:     p.listings,
 		Degraded:     p.saves.degraded,
+		Readiness:    p.readiness,
+		Calls:        p.counted,
 		Version:      p.version,
 		Log:          p.log,
 	}
 	reads.Mount(mux)
+	if p.config.Metrics.Listen == "" {
+		mux.Handle("GET /metrics", p.metricsFor(reads.Authenticate))
+	}
 	guarded := gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
+	calls := p.otlp.Tracing.Incoming(p.gateway)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == endpoint || strings.HasPrefix(r.URL.Path, endpoint+"/") {
-			p.gateway.ServeHTTP(w, r) // which has a guard of its own, and most of what comes is for it
-			return
+		switch path := r.URL.Path; {
+		case path == endpoint || strings.HasPrefix(path, endpoint+"/"):
+			calls.ServeHTTP(w, r) // which has a guard of its own, and most of what comes is for it
+		case path == "/healthz" || path == "/readyz":
+			mux.ServeHTTP(w, r) // who asks by an address of his own learns nothing
+		default:
+			guarded.ServeHTTP(w, r)
 		}
-		guarded.ServeHTTP(w, r)
 	})
 }
 
 // close gives back what is left when everything has ended.
-func (p *parts) close() error {
+func (p *parts) close(ctx context.Context) error {
 	p.egress.CloseIdle()
+	if err := p.otlp.Close(ctx); err != nil {
+		p.log.Warn("the last traces and metrics were not sent", slog.Any("error", err))
+	}
 	if p.store == nil {
 		return nil
 	}
-	return p.store.Close()
+	if err := p.store.Close(); err != nil {
+		return fmt.Errorf("the data directory: %w", err)
+	}
+	return nil
 }
 
 func (p *parts) servers() []jackfield.Server { return p.registry.Snapshot().Servers() }
@@ -211,6 +239,7 @@ func (p *parts) apply(c *Config, problems []Problem) (registry.Change, error) {
 	for _, id := range change.Removed {
 		p.board.Cut(ofServer(id), jackfield.Errorf(jackfield.NotFound, "server %q was removed from the configuration", id))
 		p.egress.Forget(id)
+		p.metrics.Forget(id)
 	}
 	for _, id := range change.Redial {
 		p.board.Reset(ofServer(id))

@@ -18,6 +18,7 @@ func (a *App) Reload() error {
 		return jackfield.Errorf(jackfield.Invalid, "the gateway was not started from a file, so there is nothing to read again")
 	}
 	config, problems, err := a.opts.Reread()
+	a.parts.stale.Store(err != nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/broker"
+	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/gateway"
+	"github.com/jackfield-dev/jackfield/internal/api"
+	"github.com/jackfield-dev/jackfield/internal/telemetry"
+	"github.com/jackfield-dev/jackfield/pool"
+)
+
+// watch wires what watches the parts: the log, which says nothing twice a minute,
+// the metrics and, if the environment asks for them, traces.
+func (p *parts) watch(log *slog.Logger) error {
+	p.limiter = telemetry.Limit(log.Handler())
+	p.log = slog.New(p.limiter)
+	p.metrics = telemetry.NewMetrics(p.version, telemetry.Sources{
+		Servers:     p.servers,
+		Known:       func(id jackfield.ServerID) bool { _, ok := p.lookup(id); return ok },
+		Connections: func() iter.Seq2[pool.Key, pool.Status] { return p.board.Status() },
+		Listings:    func(s jackfield.Server) catalog.Status { return p.catalog.Status(s) },
+		Gateway:     func() gateway.Status { return p.gateway.Status() },
+	})
+	var err error
+	p.otlp, err = telemetry.StartOTLP(context.Background(), p.version, p.metrics, p.log)
+	return err
+}
+
+// brokerTrace counts calls, and makes spans of them when somebody takes spans.
+func (p *parts) brokerTrace() *broker.Trace {
+	t := &broker.Trace{Began: p.metrics.CallBegan, Ended: p.metrics.CallEnded}
+	if p.otlp.Tracing != nil {
+		t.Span = p.otlp.Tracing.Call
+	}
+	return t
+}
+
+// metricsFor is /metrics for those who may use the API.
+func (p *parts) metricsFor(authenticate func(*http.Request) (jackfield.Principal, error)) http.Handler {
+	metrics := p.metrics.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := authenticate(r); err != nil {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		metrics.ServeHTTP(w, r)
+	})
+}
+
+// metricsAlone serves /metrics and nothing else to whoever reaches it, but for web
+// pages: their browser says where they are from.
+func (p *parts) metricsAlone() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", p.metrics.Handler())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+			http.Error(w, "this is not for web pages", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// readiness is whether new sessions and calls should come here, and what the gateway
+// does without. That a server is down is no reason to be red: the others work.
+func (p *parts) readiness() (api.Readiness, []string) {
+	switch p.phase.Load() {
+	case starting:
+		return api.Starting, nil
+	case draining:
+		return api.Draining, nil
+	}
+	var reasons []string
+	if err := p.saves.degraded(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	if p.stale.Load() {
+		reasons = append(reasons, "the configuration has errors that it did not have at the start; the one before is in force, and the log says more")
+	}
+	down := map[jackfield.ServerID]bool{} // all that is known of it is that it failed
+	for k, st := range p.board.Status() {
+		if _, seen := down[k.Server]; !seen || st.State != pool.Failed {
+			down[k.Server] = st.State == pool.Failed
+		}
+	}
+	invalid, failed, servers := 0, 0, p.servers()
+	for _, s := range servers {
+		switch {
+		case s.Invalid != "":
+			invalid++
+		case down[s.ID]:
+			failed++
+		}
+	}
+	if failed > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d of %d servers cannot be reached; jackfield servers says why", failed, len(servers)))
+	}
+	if invalid > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d of %d servers have definitions that cannot be used; jackfield config check says why", invalid, len(servers)))
+	}
+	return api.Ready, reasons
+}
+
+// counted is what the API tells of a server's calls.
+func (p *parts) counted(id jackfield.ServerID) api.Calls {
+	inFlight, ended, failed := p.metrics.Calls(id)
+	return api.Calls{InFlight: inFlight, Total: ended, Failed: failed}
+}
