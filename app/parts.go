@@ -98,6 +98,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Authenticate: authn.Token(o.Config.Auth.Token),
 		Find:         p.find,
 		ParamHeaders: p.paramHeaders,
+		Repeatable:   p.broker.Repeatable,
 		Guard:        gateway.Guard{PublicURL: o.Config.PublicURL},
 		Key:          key,
 		ServerInfo:   p.serverInfo(),

@@ -3,6 +3,7 @@ package broker
 import (
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/exchange"
 )
 
 // Find is nil when the principal may ask the server of that name, and else the
@@ -10,6 +11,17 @@ import (
 func (b *Broker) Find(p jackfield.Principal, server string) error {
 	_, err := b.view(&Caller{Principal: p, Only: server})
 	return err
+}
+
+// Repeatable reports whether a tool may be carried out a second time without harm,
+// as its server annotates it. The tool goes by the caller's name for it.
+func (b *Broker) Repeatable(c Caller, tool string) bool {
+	v, err := b.view(&c)
+	if err != nil {
+		return false
+	}
+	target, ok := v.Find(c.Principal.Scope(), catalog.Tools, tool)
+	return ok && target.Effect != exchange.EffectUnknown
 }
 
 // ParamHeaders says which arguments of a tool its schema mirrors in headers

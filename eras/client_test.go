@@ -22,6 +22,7 @@ type client struct {
 	version string
 	url     string
 	caps    string
+	params  map[string]string // Mcp-Param headers of its calls
 	session string
 	last    atomic.Int64
 	// answer answers a question: method and params to a result; nil: none is expected.
@@ -168,6 +169,9 @@ func (c *client) once(ctx context.Context, method, params, more, meta string) (w
 		var p struct{ Name, URI, TaskID string }
 		_ = json.Unmarshal([]byte(params), &p)
 		header[wire.HeaderMethod] = method
+		for k, v := range c.params {
+			header[k] = v
+		}
 		if name := p.Name + p.URI + p.TaskID; name != "" && method != "completion/complete" {
 			header[wire.HeaderName] = name
 		}

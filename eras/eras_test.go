@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ var kinds = map[string]upstreamtest.Script{
 // house is a gateway with every kind of server behind it.
 type house struct {
 	url     string
+	log     *log
 	servers map[string]*upstreamtest.Server // by kind
 }
 
@@ -61,7 +63,8 @@ func open(t *testing.T, scripts map[string]upstreamtest.Script) *house {
 		h.servers[kind] = s
 		config.Servers = append(config.Servers, jackfield.Server{Name: strings.ReplaceAll(kind, " ", "-"), Endpoint: s.Endpoint()})
 	}
-	gateway, err := app.New(app.Options{Config: config, Log: slog.New(slog.DiscardHandler)})
+	h.log = &log{}
+	gateway, err := app.New(app.Options{Config: config, Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +81,24 @@ func open(t *testing.T, scripts map[string]upstreamtest.Script) *house {
 	})
 	h.url = gateway.URL()
 	return h
+}
+
+// log is what the gateway logs.
+type log struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (h *house) logs() string {
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	return h.log.text.String()
 }
 
 // cells runs a test for each revision of the client and each kind of server.
@@ -349,4 +370,36 @@ func TestContentThatARevisionLacks(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestArgumentsThatTravelInHeaders(t *testing.T) {
+	h := open(t, map[string]upstreamtest.Script{"modern": {Header: "Region"}})
+	s := h.servers["modern"]
+	for i, version := range exchange.Versions {
+		t.Run(version, func(t *testing.T) {
+			c := connect(t, h.url, "/mcp/modern", version, allCaps(version))
+			list, failed := c.do(t.Context(), "tools/list", `{}`, "")
+			if failed != nil || !strings.Contains(string(list), `"routed"`) || strings.Contains(string(list), `"badly"`) {
+				t.Fatalf("%s %v", list, failed)
+			}
+			was := s.Header()
+			c.params = map[string]string{"Mcp-Param-" + was: "eu"}
+			if got := c.call("routed", `{"region":"eu"}`, ""); got != "routed" {
+				t.Errorf("got %s", got)
+			}
+			// The server renames it and tells nobody: the list is fetched anew, and the call
+			// sent once more.
+			s.Rename("Region" + string(rune('A'+i)))
+			calls := s.Count("tools/call")
+			if got := c.call("routed", `{"region":"eu"}`, ""); got != "routed" {
+				t.Errorf("after the change: %s", got)
+			}
+			if n := s.Count("tools/call") - calls; n != 2 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+	if logs := h.logs(); !strings.Contains(logs, "badly") {
+		t.Errorf("the tool that was dropped is not named: %s", logs)
+	}
 }

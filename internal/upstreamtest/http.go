@@ -349,6 +349,7 @@ func (s *Server) postModern(w http.ResponseWriter, r *http.Request, m wire.Messa
 	}
 	var p struct {
 		Name, URI, TaskID string
+		Arguments         struct{ Region string }
 	}
 	_ = json.Unmarshal(m.Params, &p)
 	wantName := map[string]string{
@@ -356,7 +357,8 @@ func (s *Server) postModern(w http.ResponseWriter, r *http.Request, m wire.Messa
 		"tasks/get": p.TaskID, "tasks/update": p.TaskID, "tasks/cancel": p.TaskID,
 	}[m.Method]
 	name, err := wire.DecodeHeaderValue(r.Header.Get(wire.HeaderName))
-	if err != nil || r.Header.Get(wire.HeaderProtocolVersion) != meta.Version || r.Header.Get(wire.HeaderMethod) != m.Method || name != wantName {
+	if err != nil || r.Header.Get(wire.HeaderProtocolVersion) != meta.Version || r.Header.Get(wire.HeaderMethod) != m.Method || name != wantName ||
+		s.misrouted(p.Name, p.Arguments.Region, r.Header) {
 		refuse(w, http.StatusBadRequest, m.ID, wire.CodeHeaderMismatch, "headers and body differ", "")
 		return
 	}

@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/wire"
 )
 
 // Era is which protocol era a server speaks.
@@ -60,6 +61,7 @@ type Script struct {
 	Version      string   // the legacy revision that initialize agrees to; empty: 2025-11-25
 	Instructions string   //
 	Tools        []string // more tools, which answer with their own name
+	Header       string   // adds the tool routed, whose argument region travels in Mcp-Param-{Header} too, and badly, which no HTTP client may call (modern)
 	Bare         bool     // no tools of ours, only Tools
 	Tasks        bool     // declares that calls can be tasks; the tool is task, see makeTask
 	Page         int      // items on a page of a list; 0: all
@@ -289,6 +291,28 @@ func (s *Server) AddTool(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extra = append(s.extra, name)
+}
+
+// Rename makes the tool routed mirror its argument in another header. It tells
+// nobody.
+func (s *Server) Rename(header string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script.Header = header
+}
+
+// Header is the header that Script.Header, or Rename, named.
+func (s *Server) Header() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.script.Header
+}
+
+// misrouted reports whether a call of the tool routed lacks its header.
+func (s *Server) misrouted(name, region string, header http.Header) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return name == "routed" && s.script.Header != "" && header.Get(wire.HeaderParamPrefix+s.script.Header) != region
 }
 
 // Forget forgets all sessions, as a restart does.

@@ -81,7 +81,23 @@ func (s *Server) tools() []string {
 	if s.script.Tasks {
 		names = append(names, "task")
 	}
+	if s.script.Header != "" {
+		names = append(names, "routed", "badly")
+	}
 	return append(append(names, s.script.Tools...), s.extra...)
+}
+
+// schema is the input schema of a tool.
+func (s *Server) schema(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch name {
+	case "routed":
+		return fmt.Sprintf(`{"type":"object","properties":{"region":{"type":"string","x-mcp-header":%q}}}`, s.script.Header)
+	case "badly":
+		return `{"type":"object","properties":{"n":{"type":"number","x-mcp-header":"N"}}}`
+	}
+	return `{"type":"object"}`
 }
 
 const capabilities = `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"logging":{},"completions":{}}`
@@ -116,7 +132,7 @@ func (s *Server) handle(ctx context.Context, t *turn) []byte {
 	case "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
 		return t.result("")
 	case "tools/list":
-		return s.list(t, "tools", s.tools(), `{"name":%q,"description":"a word","inputSchema":{"type":"object"}}`)
+		return s.list(t, "tools", s.tools(), `{"name":%q,"description":"a word","inputSchema":%s}`)
 	case "prompts/list":
 		return s.list(t, "prompts", []string{"greet"}, `{"name":%q}`)
 	case "resources/list":
@@ -165,6 +181,10 @@ func (s *Server) list(t *turn, member string, names []string, form string) []byt
 	}
 	var items []string
 	for _, name := range names[min(from, len(names)):min(from+size, len(names))] {
+		if member == "tools" {
+			items = append(items, fmt.Sprintf(form, name, s.schema(name)))
+			continue
+		}
 		items = append(items, fmt.Sprintf(form, name))
 	}
 	members := fmt.Sprintf(`%q:[%s]`, member, strings.Join(items, ","))
