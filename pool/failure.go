@@ -110,17 +110,30 @@ func (p *Pool[C]) recallLocked(k Key, v jackfield.Versions, t traits, prior past
 	}
 }
 
-// backoff is how long the next attempt waits after a failure. A server that refuses
-// connections costs nobody anything, and is back the moment that it listens again.
+// backoff is how long the next attempt waits after a failure. To find out whether
+// nobody is there any more costs nobody anything, and a server is back the moment
+// that it listens again.
 func (p *Pool[C]) backoff(f *Failure) time.Duration {
 	top := p.limits.BackoffMax
-	if f.Kind == jackfield.FailureRefused {
+	if f.absent() {
 		top = min(top, p.limits.BackoffRefused)
 	}
 	if n := f.Attempts - 1; n < 32 {
 		top = min(top, p.limits.BackoffMin<<n)
 	}
 	return max(p.jitter(top), min(f.RetryAfter, retryAfterMax))
+}
+
+// absent reports whether nobody was there to be asked: no address, nobody at it, or
+// a proxy that says so and names no time.
+func (f *Failure) absent() bool {
+	switch f.Kind { //nolint:exhaustive // all others were answered, or are slow to find out
+	case jackfield.FailureRefused, jackfield.FailureDNS, jackfield.FailureUnreachable:
+		return true
+	case jackfield.FailureHTTP:
+		return f.Status >= 502 && f.Status <= 504 && f.RetryAfter == 0
+	}
+	return false
 }
 
 // fullJitter is any time up to top.

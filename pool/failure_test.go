@@ -94,6 +94,32 @@ func TestAServerThatRefusesIsTriedAgainWithinASecond(t *testing.T) {
 	})
 }
 
+func TestWhoeverIsNotThereIsLookedForOften(t *testing.T) {
+	after := func(kind jackfield.FailureKind, status int, wait time.Duration) *Failure {
+		return &Failure{Failure: jackfield.Failure{Kind: kind, Status: status, Attempts: 20}, Temporary: true, RetryAfter: wait}
+	}
+	pooled(t, classified, func(pt *poolTest) {
+		for name, c := range map[string]struct {
+			f    *Failure
+			wait time.Duration
+		}{
+			"refused":                         {after(jackfield.FailureRefused, 0, 0), 750 * time.Millisecond},
+			"no address":                      {after(jackfield.FailureDNS, 0, 0), 750 * time.Millisecond},
+			"no way there":                    {after(jackfield.FailureUnreachable, 0, 0), 750 * time.Millisecond},
+			"a proxy with nobody behind it":   {after(jackfield.FailureHTTP, 502, 0), 750 * time.Millisecond},
+			"out of service":                  {after(jackfield.FailureHTTP, 503, 0), 750 * time.Millisecond},
+			"out of service for a known time": {after(jackfield.FailureHTTP, 503, time.Minute), time.Minute},
+			"an error of the server's own":    {after(jackfield.FailureHTTP, 500, 0), 30 * time.Second},
+			"no answer in time":               {after(jackfield.FailureTimeout, 0, 0), 30 * time.Second},
+			"no sense":                        {after(jackfield.FailureProtocol, 0, 0), 30 * time.Second},
+		} {
+			if got := pt.p.backoff(c.f); got != c.wait {
+				t.Errorf("%s: %v, want %v", name, got, c.wait)
+			}
+		}
+	})
+}
+
 func TestTheWordsOfAClassifiedFailureAreKept(t *testing.T) {
 	f := Failure{Failure: jackfield.Failure{Kind: jackfield.FailureHTTP, Stage: "http", Status: 503, Message: "docs is down"}, Temporary: true}
 	pooled(t, classified, func(pt *poolTest) {
@@ -101,7 +127,7 @@ func TestTheWordsOfAClassifiedFailureAreKept(t *testing.T) {
 		pt.wantDial("docs/ann").finish(&dialError{f, "something else"})
 		err := a.wantError("docs is down (http 503; failed since 2000-01-01T00:00:00Z; the next attempt is at")
 		got := jackfield.FailureOf(err)
-		if got == nil || got.Kind != jackfield.FailureHTTP || got.Status != 503 || got.Attempts != 1 || got.Next.Sub(got.Since) != time.Second {
+		if got == nil || got.Kind != jackfield.FailureHTTP || got.Status != 503 || got.Attempts != 1 || got.Next.Sub(got.Since) != 750*time.Millisecond {
 			t.Errorf("failure %+v", got)
 		}
 		if st := pt.status("docs/ann"); st.Reason != err.Error() || st.Failure != got {

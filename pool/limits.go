@@ -32,8 +32,8 @@ type Limits struct {
 	BackoffMin time.Duration // the longest wait after the first failure: 1 s; it doubles with each
 	BackoffMax time.Duration // the longest wait of all: 30 s
 
-	// BackoffRefused is the longest wait while nobody listens at a server's address,
-	// which costs nobody anything to find out: 750 ms.
+	// BackoffRefused is the longest wait while nobody is at a server's address, or a
+	// proxy there says so, which costs nobody anything to find out: 750 ms.
 	BackoffRefused time.Duration
 
 	Failed int           // keys whose failures are remembered: 4096, the oldest are forgotten first
