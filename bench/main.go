@@ -1,6 +1,7 @@
 // Command bench measures what a call through the gateway costs, against the same
 // call made directly, through the least pass-through one can write (floor.go) and
-// through a buffered httputil.ReverseProxy. Each contender is a process of its own
+// through a buffered httputil.ReverseProxy; and the gateway once more before a server
+// of the other era. Each contender is a process of its own
 // with the same GOGC and memory limit, before the same fast server; rounds are
 // interleaved, in another order each time, so that a noisy machine is unfair to all
 // alike. CPU is the contender's own, from the kernel.
@@ -8,6 +9,11 @@
 //	go run ./bench [-rounds 10] [-length 1s] [-cells legacy/64B/16,…] [-contenders …] [-against PROGRAM] [-out DIR]
 //
 // It prints a table and writes one file a contender in the format of benchstat.
+//
+//	go run ./bench -storm [-servers 37] [-owners 1000] [-down 5s]
+//
+// prints what servers that restart, are cold, or hang cost those who call them, and
+// those who call others (storm.go, hung.go).
 package main
 
 import (
@@ -71,7 +77,20 @@ func run() error {
 	cells := flag.String("cells", "", "only these cells, separated by commas")
 	chosen := flag.String("contenders", strings.Join(contenders, ","), "who is measured, separated by commas")
 	out := flag.String("out", "", "directory for files in the format of benchstat")
+	faults := flag.Bool("storm", false, "instead: servers that restart, are cold, or hang, and what that costs")
+	var s storm
+	flag.IntVar(&s.servers, "servers", 37, "servers of the storm")
+	flag.IntVar(&s.owners, "owners", 1000, "owners of the storm")
+	flag.DurationVar(&s.down, "down", 5*time.Second, "how long the servers of the storm are away")
+	flag.DurationVar(&s.patience, "patience", 3*time.Minute, "the longest that anybody waits in the storm")
 	flag.Parse()
+	if *faults {
+		return errors.Join(
+			cold{callers: 200, servers: 20, hello: 100 * time.Millisecond}.run(),
+			beside{servers: 20, healthy: 10, hung: []int{0, 3, 10}, rounds: o.rounds, length: o.length}.run(),
+			s.run(),
+		)
+	}
 	o.contenders = strings.Split(*chosen, ",")
 	if o.against != "" {
 		o.contenders = append(o.contenders, against)
@@ -110,7 +129,11 @@ type sample struct {
 
 // contenders are what is measured. The first has nothing between the callers and
 // the server.
-var contenders = []string{"direct", "floor", "reverseproxy", "gateway"}
+var contenders = []string{"direct", "floor", "reverseproxy", "gateway", across}
+
+// across is the gateway in front of a server of the era that its callers do not
+// speak.
+const across = "across"
 
 // against is the gateway of another build of this program.
 const against = "against"
@@ -122,19 +145,22 @@ func (o *options) measure(c cell) (map[string][]sample, error) {
 		return nil, err
 	}
 	defer upstream.stop()
-	era := "/legacy"
+	era, other := "/legacy", "/modern"
 	if c.modern {
-		era = "/modern"
+		era, other = other, era
 	}
 	var targets []*target
 	for _, role := range o.contenders {
 		t := &target{name: role, host: upstream.host, path: era, tool: "echo"}
 		if role != "direct" {
-			program := ""
-			if role == against {
+			program, server := "", era
+			switch role {
+			case against:
 				role, program = "gateway", o.against
+			case across:
+				role, server = "gateway", other
 			}
-			if t.process, err = spawn(program, role, "http://"+upstream.host+era); err != nil {
+			if t.process, err = spawn(program, role, "http://"+upstream.host+server); err != nil {
 				return nil, err
 			}
 			defer t.process.stop()
