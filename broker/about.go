@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -34,6 +35,19 @@ type capabilities struct {
 	Resources   *listCapability `json:"resources"`
 	Completions *struct{}       `json:"completions"`
 	Logging     *struct{}       `json:"logging"`
+	Tasks       struct {
+		List     *struct{} `json:"list"`
+		Cancel   *struct{} `json:"cancel"`
+		Requests struct {
+			Tools struct {
+				Call *struct{} `json:"call"`
+			} `json:"tools"`
+		} `json:"requests"`
+	} `json:"tasks"` // 2025-11-25
+	Extensions struct {
+		Tasks wire.Raw `json:"io.modelcontextprotocol/tasks"` // 2026-07-28
+		UI    wire.Raw `json:"io.modelcontextprotocol/ui"`
+	} `json:"extensions"`
 }
 
 type listCapability struct {
@@ -44,8 +58,26 @@ type listCapability struct {
 // capabilitiesOf reads what a server declared. What cannot be read is not there.
 func capabilitiesOf(shape exchange.Shape) capabilities {
 	var c capabilities
-	_ = json.Unmarshal(shape.Capabilities, &c)
+	_ = json.Unmarshal(declared(shape), &c)
 	return c
+}
+
+var eraKeys, taskExtension = []string{"tasks", "extensions"}, []string{exchange.ExtensionTasks}
+
+// declared is what a server declared, without tasks in the words of an era in which
+// it is not spoken to.
+func declared(shape exchange.Shape) wire.Raw {
+	o, err := wire.ScanObject(shape.Capabilities, eraKeys)
+	if err != nil {
+		return shape.Capabilities
+	}
+	if shape.Modern() {
+		o.Delete("tasks")
+	} else if all, err := wire.ScanObject(o.Get("extensions"), taskExtension); err == nil && all.Get(exchange.ExtensionTasks) != nil {
+		all.Delete(exchange.ExtensionTasks)
+		o.Set("extensions", all.Raw())
+	}
+	return o.Raw()
 }
 
 // tells reports whether the server tells of changes in everything that it lists.
@@ -91,6 +123,17 @@ func (c *capabilities) join(d capabilities) {
 	if d.Logging != nil {
 		c.Logging = d.Logging
 	}
+	if to, from := &c.Tasks, &d.Tasks; from.Requests.Tools.Call != nil {
+		to.Requests.Tools.Call = from.Requests.Tools.Call
+		to.List = cmp.Or(to.List, from.List)
+		to.Cancel = cmp.Or(to.Cancel, from.Cancel)
+	}
+	if c.Extensions.Tasks == nil {
+		c.Extensions.Tasks = d.Extensions.Tasks
+	}
+	if c.Extensions.UI == nil {
+		c.Extensions.UI = d.Extensions.UI
+	}
 }
 
 // raw is the capabilities object.
@@ -112,6 +155,26 @@ func (c *capabilities) raw() wire.Raw {
 	}
 	if c.Logging != nil {
 		parts = append(parts, `"logging":{}`)
+	}
+	if c.Tasks.Requests.Tools.Call != nil {
+		tasks := `"requests":{"tools":{"call":{}}}`
+		if c.Tasks.Cancel != nil {
+			tasks = `"cancel":{},` + tasks
+		}
+		if c.Tasks.List != nil {
+			tasks = `"list":{},` + tasks
+		}
+		parts = append(parts, `"tasks":{`+tasks+`}`)
+	}
+	var extensions []string
+	if c.Extensions.Tasks != nil {
+		extensions = append(extensions, `"`+exchange.ExtensionTasks+`":`+string(c.Extensions.Tasks))
+	}
+	if c.Extensions.UI != nil {
+		extensions = append(extensions, `"`+exchange.ExtensionUI+`":`+string(c.Extensions.UI))
+	}
+	if extensions != nil {
+		parts = append(parts, `"extensions":{`+strings.Join(extensions, ",")+`}`)
 	}
 	return wire.Raw("{" + strings.Join(parts, ",") + "}")
 }
@@ -142,7 +205,7 @@ func (b *Broker) About(ctx context.Context, c Caller) (About, error) {
 		}
 		if c.Only != "" {
 			about.Instructions = instructions(s, shape)
-			about.Capabilities, about.ServerInfo = shape.Capabilities, shape.ServerInfo
+			about.Capabilities, about.ServerInfo = declared(shape), shape.ServerInfo
 		} else {
 			appendInstructions(&words, s.Name, instructions(s, shape))
 		}

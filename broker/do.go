@@ -24,7 +24,7 @@ var empty = wire.Raw("{}")
 
 // Do answers one request. Lists come from the catalog, as modern results with
 // resultType, ttlMs and cacheScope; everything else goes to the one server that it
-// is for. r is as it was when Do returns. p may be nil. Errors are
+// is for: which one that is of a task, r.Server has to say. r is as it was when Do returns. p may be nil. Errors are
 // *jackfield.Error, or the cause of ctx for a caller who left; the server's own
 // error is Result.Err.
 func (b *Broker) Do(ctx context.Context, c Caller, r *exchange.Request, p exchange.Peer) (exchange.Result, error) {
@@ -46,6 +46,8 @@ func (b *Broker) Do(ctx context.Context, c Caller, r *exchange.Request, p exchan
 		return q.read(ctx)
 	case "completion/complete":
 		return q.complete(ctx)
+	case "tasks/get", "tasks/update", "tasks/cancel", "tasks/result", "tasks/list":
+		return q.task(ctx)
 	case "resources/subscribe":
 		return q.subscribe(ctx)
 	case "resources/unsubscribe":
@@ -263,6 +265,7 @@ func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, 
 		res, err := lease.Conn().Do(ctx, q.r, k)
 		if err == nil {
 			lease.Release()
+			res.Server = string(s.ID)
 			return res, nil
 		}
 		key := lease.Key()

@@ -65,7 +65,6 @@ func TestEveryRequestReachesItsServer(t *testing.T) {
 			{"resources/read", `{"uri":"any:thing"}`},
 			{"completion/complete", `{"ref":{"type":"ref/prompt","name":"x"}}`},
 			{"vendor/method", `{"deep":[1e5]}`},
-			{"tasks/get", ""},
 		} {
 			h.do(user("ann").only("a"), c[0], c[1])
 			got := h.calls("a")[0].heard()

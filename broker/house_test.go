@@ -286,7 +286,7 @@ func (c *conn) Listen(ctx context.Context, in exchange.Interest) error {
 	if silent {
 		return fmt.Errorf("listening: %w", exchange.ErrNoStream)
 	}
-	feed := strings.Join(in.URIs, " ")
+	feed := strings.Join(append(slices.Clone(in.URIs), in.Tasks...), " ")
 	if in.Lists {
 		feed = "lists"
 	}

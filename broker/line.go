@@ -41,9 +41,9 @@ type line struct {
 
 	// Protected by hub.mu.
 	listeners map[*listener]struct{}
-	wanted    map[string]int  // how many want each feed
-	agreed    map[string]bool // whether the server tells what a feed is for; missing: not known yet
-	silent    Conn            // the connection, when nothing can be heard on it; the line then holds no lease
+	wanted    map[feed]int  // how many want each feed
+	agreed    map[feed]bool // whether the server tells what a feed is for; missing: not known yet
+	silent    Conn          // the connection, when nothing can be heard on it; the line then holds no lease
 }
 
 // enter lets a listener in.
@@ -151,7 +151,7 @@ func (b *Broker) attachLocked(l *listener, key pool.Key, s *jackfield.Server, le
 			key: key, server: s.Name,
 			want:      connections.Want{Server: *s, Owner: l.owner, Session: l.c.Session, Caps: l.c.Caps.Declared},
 			poke:      make(chan struct{}, 1),
-			listeners: map[*listener]struct{}{}, wanted: map[string]int{},
+			listeners: map[*listener]struct{}{}, wanted: map[feed]int{},
 		}
 		b.hub.lines[key] = ln
 		b.startLocked(ln)
@@ -171,7 +171,7 @@ func (b *Broker) attachLocked(l *listener, key pool.Key, s *jackfield.Server, le
 // startLocked begins to listen on a line. hub.mu is held.
 func (b *Broker) startLocked(ln *line) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ln.cancel, ln.silent, ln.agreed = cancel, nil, map[string]bool{}
+	ln.cancel, ln.silent, ln.agreed = cancel, nil, map[feed]bool{}
 	b.hub.running.Go(func() {
 		defer cancel()
 		b.run(ctx, ln)
@@ -200,10 +200,10 @@ func (b *Broker) detachLocked(l *listener, ln *line) {
 }
 
 // unwantLocked takes back one wish for a feed. hub.mu is held.
-func (ln *line) unwantLocked(feed string) {
-	if ln.wanted[feed]--; ln.wanted[feed] <= 0 {
-		delete(ln.wanted, feed)
-		delete(ln.agreed, feed)
+func (ln *line) unwantLocked(f feed) {
+	if ln.wanted[f]--; ln.wanted[f] <= 0 {
+		delete(ln.wanted, f)
+		delete(ln.agreed, f)
 	}
 }
 
@@ -306,8 +306,8 @@ func (b *Broker) lost(ctx context.Context, ln *line) {
 func (b *Broker) silence(ln *line, f *feeds, c Conn) bool {
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
-	for feed := range ln.wanted {
-		if !f.mute[feed] {
+	for wanted := range ln.wanted {
+		if !f.mute[wanted] {
 			return false
 		}
 	}
@@ -376,20 +376,20 @@ type feeds struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 	ended   chan feedEnd
-	running map[string]context.CancelFunc
-	mute    map[string]bool // feeds that the server does not have
-	again   map[string]int  // failures of feeds in a row
+	running map[feed]context.CancelFunc
+	mute    map[feed]bool // feeds that the server does not have
+	again   map[feed]int  // failures of feeds in a row
 }
 
 type feedEnd struct {
-	feed string
+	feed feed
 	err  error
 }
 
 func (b *Broker) listenOn(ctx context.Context, ln *line, lease pool.Lease[Conn]) *feeds {
 	f := &feeds{
 		b: b, ln: ln, conn: lease.Conn(), ended: make(chan feedEnd),
-		running: map[string]context.CancelFunc{}, mute: map[string]bool{}, again: map[string]int{},
+		running: map[feed]context.CancelFunc{}, mute: map[feed]bool{}, again: map[feed]int{},
 	}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f
@@ -398,32 +398,32 @@ func (b *Broker) listenOn(ctx context.Context, ln *line, lease pool.Lease[Conn])
 // adjust starts and ends feeds as they are wanted.
 func (f *feeds) adjust() {
 	f.b.hub.mu.Lock()
-	var missing []string
-	for feed := range f.ln.wanted {
-		if f.running[feed] == nil && !f.mute[feed] {
-			missing = append(missing, feed)
+	var missing []feed
+	for one := range f.ln.wanted {
+		if f.running[one] == nil && !f.mute[one] {
+			missing = append(missing, one)
 		}
 	}
-	for feed, cancel := range f.running {
-		if f.ln.wanted[feed] == 0 {
+	for one, cancel := range f.running {
+		if f.ln.wanted[one] == 0 {
 			cancel()
-			delete(f.running, feed)
+			delete(f.running, one)
 		}
 	}
 	f.b.hub.mu.Unlock()
-	for _, feed := range missing {
+	for _, one := range missing {
 		ctx, cancel := context.WithCancel(f.ctx)
-		f.running[feed] = cancel
+		f.running[one] = cancel
 		pause := time.Duration(0)
-		if n := f.again[feed]; n > 0 {
+		if n := f.again[one]; n > 0 {
 			pause = min(lastAgain, firstAgain<<min(n-1, 10))
 		}
-		f.work.Go(func() { f.listen(ctx, feed, pause) })
+		f.work.Go(func() { f.listen(ctx, one, pause) })
 	}
 }
 
 // listen keeps one feed open. It tells why it ended, but for one that was ended.
-func (f *feeds) listen(ctx context.Context, feed string, pause time.Duration) {
+func (f *feeds) listen(ctx context.Context, one feed, pause time.Duration) {
 	if pause > 0 {
 		timer := time.NewTimer(pause)
 		defer timer.Stop()
@@ -435,12 +435,9 @@ func (f *feeds) listen(ctx context.Context, feed string, pause time.Duration) {
 	}
 	told := func() {}
 	var once sync.Mutex // protects told
-	in := exchange.Interest{Lists: feed == ""}
-	if feed != "" {
-		in.URIs = []string{feed}
-	}
+	in := one.interest()
 	in.Ready = func(agreed exchange.Interest) {
-		stop := f.ready(feed, agreed)
+		stop := f.ready(one, agreed)
 		once.Lock()
 		defer once.Unlock()
 		told = stop
@@ -450,20 +447,17 @@ func (f *feeds) listen(ctx context.Context, feed string, pause time.Duration) {
 	told()
 	once.Unlock()
 	select {
-	case f.ended <- feedEnd{feed, err}:
+	case f.ended <- feedEnd{one, err}:
 	case <-ctx.Done():
 	}
 }
 
 // ready notes what the server agreed to. For as long as it tells of changes, what
 // it lists stays fresh.
-func (f *feeds) ready(feed string, agreed exchange.Interest) (stop func()) {
-	ok := agreed.Lists
-	if feed != "" {
-		ok = len(agreed.URIs) > 0
-	}
-	f.b.said(f.ln, feed, ok)
-	if feed != "" || !ok {
+func (f *feeds) ready(one feed, agreed exchange.Interest) (stop func()) {
+	ok := agreed.Lists || len(agreed.URIs) > 0 || len(agreed.Tasks) > 0
+	f.b.said(f.ln, one, ok)
+	if one != (feed{}) || !ok {
 		return func() {}
 	}
 	caps := capabilitiesOf(f.conn.Shape())
@@ -496,13 +490,13 @@ func (f *feeds) stop() {
 }
 
 // said notes whether a server tells what a feed is for.
-func (b *Broker) said(ln *line, feed string, agreed bool) {
+func (b *Broker) said(ln *line, f feed, agreed bool) {
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
-	if ln.wanted[feed] == 0 {
+	if ln.wanted[f] == 0 {
 		return
 	}
-	ln.agreed[feed] = agreed
+	ln.agreed[f] = agreed
 	for l := range ln.listeners {
 		l.box.poke()
 	}

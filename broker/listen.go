@@ -17,6 +17,7 @@ import (
 type Filter struct {
 	Tools, Prompts, Resources bool     // changes of these lists
 	URIs                      []string // updates of these resources, under the caller's URIs
+	Tasks                     []Task   // how these tasks come along
 	Other                     bool     // everything else that belongs to no exchange: log lines, a vendor's
 }
 
@@ -59,6 +60,8 @@ type listener struct {
 	// uris are the resources it is subscribed to: for each server, its URI and
 	// that of the listener.
 	uris map[jackfield.ServerID]map[string]string
+	// tasks are the tasks that it follows, of each server.
+	tasks map[jackfield.ServerID]map[string]bool
 	// tried says of servers that are opened for its sake whether the first attempt
 	// is over.
 	tried map[jackfield.ServerID]bool
@@ -72,30 +75,48 @@ func (l *listener) sees(b *Broker, s *jackfield.Server) bool {
 	return b.allowed(l.c.Principal, s)
 }
 
-// feeds are what the listener wants a line to the server to listen for: "" for
-// lists and everything else, and URIs. hub.mu is held.
-func (l *listener) feeds(s jackfield.ServerID) []string {
-	var all []string
+// feed is one thing that a line listens for: updates of a resource, how a task comes
+// along, or, as its zero value, lists and everything else.
+type feed struct{ uri, task string }
+
+// interest is the feed in the words of a connection.
+func (f feed) interest() exchange.Interest {
+	switch {
+	case f.uri != "":
+		return exchange.Interest{URIs: []string{f.uri}}
+	case f.task != "":
+		return exchange.Interest{Tasks: []string{f.task}}
+	}
+	return exchange.Interest{Lists: true}
+}
+
+// feeds are what the listener wants a line to the server to listen for. hub.mu is
+// held.
+func (l *listener) feeds(s jackfield.ServerID) []feed {
+	var all []feed
 	if l.filter.kinds() != 0 || l.filter.Other {
-		all = append(all, "")
+		all = append(all, feed{})
 	}
 	for uri := range l.uris[s] {
-		all = append(all, uri)
+		all = append(all, feed{uri: uri})
+	}
+	for id := range l.tasks[s] {
+		all = append(all, feed{task: id})
 	}
 	return all
 }
 
 // keeps reports whether a line to the server is opened, and opened again, for the
-// listener's sake: it named it, or a resource of it. hub.mu is held.
+// listener's sake: it named it, or a resource or a task of it. hub.mu is held.
 func (l *listener) keeps(s *jackfield.Server) bool {
-	return len(l.uris[s.ID]) > 0 || l.c.Only == s.Name && l.c.Session == ""
+	return len(l.uris[s.ID]) > 0 || len(l.tasks[s.ID]) > 0 || l.c.Only == s.Name && l.c.Session == ""
 }
 
 // Listen delivers events to the caller until ctx ends. ready is called once,
 // before the first event, with what will be delivered of what f asks for. deliver
 // is called by the goroutine of Listen. Upstream, streams are opened on the
 // connections that the caller has open, or opens later; connections are made for
-// the resources named in f, and for a caller without a session for the one server
+// the resources and tasks named in f, and for a caller without a session for the one server
 // it asks. Errors are *jackfield.Error; that ctx ended is none.
 func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filter), deliver func(exchange.Event)) error {
 	v, err := b.view(&c)
@@ -113,6 +134,7 @@ func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filt
 		l.revision = v.Servers()[0].Revision
 	}
 	b.resolve(l)
+	l.follow()
 	if err := b.enter(l); err != nil {
 		return err
 	}
@@ -284,24 +306,29 @@ func (b *Broker) pending(l *listener) bool {
 // that has no stream, that would be too late to be a promise.
 func (b *Broker) honoured(l *listener) Filter {
 	f := l.filter
-	f.URIs = nil
+	f.URIs, f.Tasks = nil, nil
 	b.hub.mu.Lock()
-	refused := map[jackfield.ServerID]map[string]bool{}
+	refused := map[jackfield.ServerID]map[feed]bool{}
 	for ln := range l.lines {
-		for feed, agreed := range ln.agreed {
+		for said, agreed := range ln.agreed {
 			if agreed {
 				continue
 			}
 			if refused[ln.key.Server] == nil {
-				refused[ln.key.Server] = map[string]bool{}
+				refused[ln.key.Server] = map[feed]bool{}
 			}
-			refused[ln.key.Server][feed] = true
+			refused[ln.key.Server][said] = true
 		}
 	}
 	ours := map[string]bool{}
 	for s, uris := range l.uris {
 		for own, final := range uris {
-			ours[final] = !refused[s][own]
+			ours[final] = !refused[s][feed{uri: own}]
+		}
+	}
+	for _, t := range l.filter.Tasks {
+		if l.tasks[t.Server][t.ID] && !refused[t.Server][feed{task: t.ID}] && l.on(t.Server) {
+			f.Tasks = append(f.Tasks, t)
 		}
 	}
 	b.hub.mu.Unlock()
@@ -314,7 +341,7 @@ func (b *Broker) honoured(l *listener) Filter {
 		return f
 	}
 	s := &l.view.Servers()[0]
-	if refused[s.ID][""] {
+	if refused[s.ID][feed{}] {
 		f.Tools, f.Prompts, f.Resources = false, false, false
 	} else if shape, known := b.o.Catalog.Shape(*s); known {
 		caps := capabilitiesOf(shape)
@@ -378,10 +405,15 @@ func (b *Broker) Event(key pool.Key, ev exchange.Event) {
 	if ln == nil {
 		return
 	}
-	if ev.Method == "notifications/resources/updated" {
+	switch ev.Method {
+	case "notifications/resources/updated":
 		b.updatedLocked(ln, ev)
 		return
+	case "notifications/tasks":
+		taskLocked(ln, ev)
+		return
 	}
+	ev.Server = string(key.Server)
 	if key.Scope == jackfield.App() && key.Isolation.ID == "" {
 		return // nobody knows whose it is
 	}

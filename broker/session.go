@@ -141,7 +141,7 @@ func (q *query) subscribe(ctx context.Context) (exchange.Result, error) {
 	on := false
 	for ln := range l.lines {
 		if ln.key.Server == t.Server.ID {
-			ln.wanted[t.Key]++
+			ln.wanted[feed{uri: t.Key}]++
 			ln.look()
 			on = true
 		}
@@ -167,8 +167,8 @@ func (q *query) unsubscribe(ctx context.Context) (exchange.Result, error) {
 	if _, had := l.uris[t.Server.ID][t.Key]; had {
 		for ln := range l.lines {
 			if ln.key.Server == t.Server.ID {
-				ln.unwantLocked(t.Key)
-				others = others || ln.wanted[t.Key] > 0
+				ln.unwantLocked(feed{uri: t.Key})
+				others = others || ln.wanted[feed{uri: t.Key}] > 0
 				ln.look()
 			}
 		}

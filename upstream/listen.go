@@ -315,7 +315,7 @@ func (c *Conn) hearModern(ctx context.Context, h *hearing) error {
 	}()
 	for {
 		if want := c.ear.want(h); now == nil || !now.asked.covers(want) {
-			next, agreed, err := c.subscribe(ctx, want)
+			next, agreed, err := c.subscribeBut(ctx, want)
 			if err != nil {
 				if !missed || errors.Is(err, ErrNoStream) {
 					return err
@@ -348,6 +348,21 @@ func (c *Conn) hearModern(ctx context.Context, h *hearing) error {
 			}
 		}
 	}
+}
+
+// subscribeBut subscribes to what is wanted. A server that refuses because of the
+// tasks among it tells of the rest: nobody shall go without because somebody named a
+// task that is gone.
+func (c *Conn) subscribeBut(ctx context.Context, want wanted) (*stream, wanted, error) {
+	next, agreed, err := c.subscribe(ctx, want)
+	rest := wanted{lists: want.lists, uris: want.uris}
+	if err == nil || len(want.tasks) == 0 || !rest.any() || !errors.Is(err, ErrNoStream) {
+		return next, agreed, err
+	}
+	if next, agreed, err = c.subscribe(ctx, rest); err == nil {
+		next.asked.tasks = want.tasks
+	}
+	return next, agreed, err
 }
 
 // subscribe opens one subscriptions/listen and waits until it is acknowledged.
