@@ -22,6 +22,7 @@ type item struct {
 	at, end  int32  // where that stands in raw, quotes included
 	template *template
 	effect   exchange.Effect // of a tool, as its annotations say
+	bare     *item           // the same for revisions before 2026-07-28, where it differs
 }
 
 // quoted is the key exactly as the server spells it.
@@ -29,7 +30,7 @@ func (i *item) quoted() wire.Raw { return i.raw[i.at:i.end] }
 
 // keyMembers are the members that things are known by, for each kind, and what else
 // is read of them.
-var keyMembers = [numKinds][]string{{"name", "annotations"}, {"name"}, {"uri"}, {"uriTemplate"}}
+var keyMembers = [numKinds][]string{{"name", "annotations", "outputSchema"}, {"name"}, {"uri"}, {"uriTemplate"}}
 
 var seed = maphash.MakeSeed()
 
@@ -90,9 +91,26 @@ func parseItem(k Kind, raw wire.Raw) (item, error) {
 		it.template, _ = parseTemplate(key)
 	case Tools:
 		it.effect = effectIn(o.Get("annotations"))
+		if schema := o.Get("outputSchema"); schema != nil && !ofObjects(schema) {
+			o.Delete("outputSchema")
+			bare, err := parseItem(k, o.Raw())
+			if err != nil {
+				return item{}, err
+			}
+			it.bare = &bare
+		}
 	case Prompts, Resources:
 	}
 	return it, nil
+}
+
+var typeKeys = []string{"type"}
+
+// ofObjects says whether a schema's root is an object, which revisions before
+// 2026-07-28 ask of an output schema: their clients may refuse the whole list.
+func ofObjects(schema wire.Raw) bool {
+	o, err := wire.ScanObject(schema, typeKeys)
+	return err == nil && string(o.Get("type")) == `"object"`
 }
 
 var hintKeys = []string{"readOnlyHint", "idempotentHint"}

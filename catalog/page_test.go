@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jackfield-dev/jackfield/wire"
@@ -45,6 +46,30 @@ func TestTheBareFormOfAPageLacksWhatOnlyTheNewestRevisionKnows(t *testing.T) {
 					t.Errorf("%d pages", pages)
 				}
 				return
+			}
+		}
+	})
+}
+
+// A client of an older revision may refuse a whole list for one tool whose results
+// are no objects.
+func TestTheBareFormHasNoOutputSchemaThatOlderRevisionsForbid(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const plain = `{"outputSchema":{"type":"object"},"name":"plain"}`
+		const list, bare = `{"outputSchema":{"type":"array"},"name":"list","x":1}`, `{"name":"list","x":1}`
+		w := newWorld(t, Options{}, "a")
+		w.set("a", func(s *script) { s.names[Tools], s.raws[Tools] = nil, []wire.Raw{wire.Raw(plain), wire.Raw(list)} })
+		for range 2 { // written, and as it was written
+			p, err := w.view("a").Page(t.Context(), ann, Tools, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := wire.ScanObject(p.Raw, []string{"tools"})
+			if got, want := string(o.Get("tools")), "["+strings.ReplaceAll(plain+","+list, `"name":"`, `"name":"a__`)+"]"; err != nil || got != want {
+				t.Errorf("%s\nwant\n%s, %v", got, want, err)
+			}
+			if got, want := string(p.Bare()), `{"tools":[`+strings.ReplaceAll(plain+","+bare, `"name":"`, `"name":"a__`)+"]}"; got != want {
+				t.Errorf("%s\nwant\n%s", got, want)
 			}
 		}
 	})

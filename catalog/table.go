@@ -29,7 +29,8 @@ type table struct {
 	fresh atomic.Pointer[freshness]
 	first atomic.Pointer[written] // the first page, as it was last written
 
-	firstBare atomic.Pointer[wire.Raw] // the same without what depends on the time
+	two       bool                     // some items differ before 2026-07-28
+	firstBare atomic.Pointer[wire.Raw] // the first page as the revisions before know it
 }
 
 // row is one thing under its final name.
@@ -85,6 +86,7 @@ func (v *View) build(k Kind, deps []*listing) *table {
 				r.final = FinalName(s.Name, it.key)
 			}
 			t.rows = append(t.rows, r)
+			t.two = t.two || it.bare != nil
 		}
 	}
 	if !v.only && k >= Resources {
@@ -214,7 +216,12 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	if w := t.first.Load(); from == 0 && w != nil && w.seconds == seconds && w.public == f.public {
 		return w.text
 	}
-	bare := t.bare(from)
+	var bare wire.Raw
+	if t.two {
+		bare = t.write(from, false)
+	} else {
+		bare = t.bare(from)
+	}
 	b := make([]byte, 0, len(bare)+96)
 	b = append(b, `{"resultType":"complete","ttlMs":`...)
 	b = strconv.AppendInt(b, seconds*1000, 10)
@@ -230,12 +237,22 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	return b
 }
 
-// bare is page without what depends on the time: it is written once. The result is
-// shared and must not change.
+// bare is page as revisions before 2026-07-28 know it, which does not depend on the
+// time: it is written once. The result is shared and must not change.
 func (t *table) bare(from int) wire.Raw {
 	if w := t.firstBare.Load(); from == 0 && w != nil {
 		return *w
 	}
+	b := t.write(from, true)
+	if from == 0 {
+		t.firstBare.Store(&b)
+	}
+	return b
+}
+
+// write writes the page that begins with the row from, without what depends on the
+// time.
+func (t *table) write(from int, bare bool) wire.Raw {
 	to, size := t.end(from)
 	b := make([]byte, 0, size+256)
 	b = append(b, '{')
@@ -251,19 +268,18 @@ func (t *table) bare(from int) wire.Raw {
 		if i > from {
 			b = append(b, ',')
 		}
-		b = t.rows[i].appendTo(b)
+		b = t.rows[i].appendTo(b, bare)
 	}
-	b = append(b, `]}`...)
-	if from == 0 {
-		raw := wire.Raw(b)
-		t.firstBare.Store(&raw)
-	}
-	return b
+	return append(b, `]}`...)
 }
 
-// appendTo appends the item as its server wrote it, under its final name.
-func (r *row) appendTo(b []byte) []byte {
+// appendTo appends the item as its server wrote it, under its final name; bare
+// without what revisions before 2026-07-28 do not know.
+func (r *row) appendTo(b []byte, bare bool) []byte {
 	it := r.item
+	if bare && it.bare != nil {
+		it = it.bare
+	}
 	if r.final == it.key {
 		return append(b, it.raw...)
 	}

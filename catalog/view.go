@@ -84,7 +84,8 @@ type Page struct {
 	from int
 }
 
-// Bare is the result without those three, as the revisions before know it.
+// Bare is the result without those three, as the revisions before know it: an
+// output schema whose root is no object is left out.
 func (p Page) Bare() wire.Raw { return p.t.bare(p.from) }
 
 // List is Page's Raw.
