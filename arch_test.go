@@ -59,7 +59,7 @@ var rooms = map[string]room{
 	"internal/registry/document": {outside: true},
 	"internal/policy":            {doors: words},
 	"internal/authn":             {doors: words, outside: true},
-	"internal/egress":            {doors: words},
+	"internal/egress":            {doors: words, outside: true},
 	"internal/store":             {doors: append([]string{"catalog"}, words...), outside: true},
 	"internal/seal":              {doors: words},
 	"internal/cluster":           {doors: words, outside: true},

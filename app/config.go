@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type Config struct {
 	Data      string // directory for keys and the address file
 	Auth      Auth
 	Limits    Limits
+	Egress    Egress
 	Log       Log
 	Metrics   Metrics
 
@@ -45,6 +47,14 @@ type Auth struct {
 	Token jackfield.Secret
 	// TokenFile is the file that Token was read from, if any.
 	TokenFile string
+}
+
+// Egress says what may be reached.
+type Egress struct {
+	// Allow names what definitions that are not the operator's may reach although it
+	// is not public: a host, *.host, an address or a network; :port may follow all
+	// but a network.
+	Allow []string
 }
 
 // Limits bounds what the gateway takes and keeps. Zero means the default.
@@ -209,6 +219,7 @@ func (c *Config) NeedsRestart(newer *Config) []string {
 		{"data", c.Data == newer.Data},
 		{"auth", c.Auth == newer.Auth},
 		{"limits", c.Limits == newer.Limits},
+		{"egress", slices.Equal(c.Egress.Allow, newer.Egress.Allow)},
 		{"log", c.Log == newer.Log},
 		{"metrics", c.Metrics == newer.Metrics},
 	} {

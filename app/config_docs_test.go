@@ -40,7 +40,7 @@ func TestTheDocsNameEverySetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, of := range []reflect.Type{
-		reflect.TypeFor[configFile](), reflect.TypeFor[fileAuth](), reflect.TypeFor[fileLimits](), reflect.TypeFor[fileLog](),
+		reflect.TypeFor[configFile](), reflect.TypeFor[fileAuth](), reflect.TypeFor[fileLimits](), reflect.TypeFor[fileLog](), reflect.TypeFor[fileEgress](),
 		reflect.TypeFor[fileBudget](), reflect.TypeFor[registry.Entry](),
 	} {
 		for _, name := range document.Keys(of).Names {

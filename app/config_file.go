@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/egress"
 	"github.com/jackfield-dev/jackfield/internal/registry"
 	"github.com/jackfield-dev/jackfield/internal/registry/document"
 )
@@ -31,6 +32,7 @@ type configFile struct {
 	Data       string     `json:"data,omitempty" jsonschema:"Directory for keys and the address file. A relative one is taken from the directory of this file."`
 	Auth       fileAuth   `json:"auth,omitzero" jsonschema:"Who may call."`
 	Limits     fileLimits `json:"limits,omitzero" jsonschema:"What the gateway takes and keeps."`
+	Egress     fileEgress `json:"egress,omitzero" jsonschema:"What may be reached."`
 	Log        fileLog    `json:"log,omitzero" jsonschema:"What is logged and how."`
 
 	Metrics fileMetrics `json:"metrics,omitzero" jsonschema:"Where /metrics is."`
@@ -83,6 +85,10 @@ type filePrograms struct {
 	PerOwner int `json:"perOwner,omitempty" jsonschema:"For one owner: a person, or the gateway itself."`
 }
 
+type fileEgress struct {
+	Allow []string `json:"allow,omitempty" jsonschema:"What may be reached although it is not public, by what is not the operator's own word: redirects and other addresses that servers name, definitions of people. A host, *.host, an address or a network; :port may follow all but a network."`
+}
+
 type fileLog struct {
 	Level  string `json:"level,omitempty" jsonschema:"debug, info, warn or error. Default info."`
 	Format string `json:"format,omitempty" jsonschema:"text or json. Default text."`
@@ -105,7 +111,7 @@ func (m *serverMap) DecodeNode(n *document.Node) (message, fix string) {
 // and what becomes of them here.
 var elsewhere = map[string]string{
 	"inputs":           "there is nobody to ask; write ${NAME} of an environment variable in their place",
-	"mcpSettings":      "which addresses may be reached is not limited by this version",
+	"mcpSettings":      "write what they allow under egress.allow",
 	"globalShortcut":   "it belongs to Claude Desktop",
 	"preferences":      "they belong to Claude Desktop",
 	"version":          "it belongs to LibreChat",
@@ -176,6 +182,7 @@ func (l *loader) config() *Config {
 	c.PublicURL = l.publicURL(c)
 	c.Data = l.data()
 	c.Limits = l.limits()
+	c.Egress = l.egress()
 	c.Metrics = l.metrics(c)
 	c.Servers = l.servers()
 	return c
@@ -452,6 +459,22 @@ func (l *loader) relative(path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(l.path), path)
+}
+
+func (l *loader) egress() Egress {
+	var out Egress
+	node := l.root.Get("egress").Get("allow")
+	for i, text := range l.file.Egress.Allow {
+		s := setting{text: text, raw: text, at: node.Items[i].At(), report: l.report}
+		if !l.expand(&s, "egress.allow") {
+			continue
+		}
+		if _, err := egress.ParseRule(s.text); err != nil {
+			s.fault(fmt.Sprintf("egress.allow cannot hold %q", s.raw), err.Error())
+		}
+		out.Allow = append(out.Allow, s.text)
+	}
+	return out
 }
 
 func (l *loader) limits() Limits {

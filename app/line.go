@@ -40,7 +40,7 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 	options := upstream.Options{
 		Name:        s.Name,
 		Endpoint:    s.Endpoint,
-		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s.ID)),
+		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s)),
 		Caps:        caps,
 		Home:        func() exchange.Peer { return p.home(l) },
 		Guard:       p.guard,
@@ -56,7 +56,7 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 			Event: func(ev exchange.Event) { p.broker.Event(*l.key.Load(), ev) },
 			Lost: func(why error, state bool) {
 				key := *l.key.Load()
-				p.log.Info("lost a connection", serverAttr(name), scopeAttr(key.Scope), slog.Any("error", why))
+				p.log.Warn("no connection", serverAttr(name), scopeAttr(key.Scope), failureAttr(why), slog.Any("error", why))
 				if state {
 					p.broker.Lost(key, why)
 				}

@@ -33,7 +33,7 @@ type parts struct {
 	log      *slog.Logger
 	registry registry.Registry
 	warnings atomic.Pointer[map[jackfield.ServerID][]string]
-	egress   egress.Clients
+	egress   *egress.Clients
 	store    *store.Store // nil: nothing outlives the process
 	saves    saves
 	catalog  *catalog.Catalog
@@ -54,6 +54,10 @@ func newParts(o Options, key []byte) (*parts, error) {
 		return nil, err
 	}
 	p.warn(o.Problems)
+	var err error
+	if p.egress, err = wayOut(o.Config.Egress); err != nil {
+		return nil, err
+	}
 	if err := p.watch(o.Log); err != nil {
 		return nil, err
 	}
@@ -109,6 +113,19 @@ func newParts(o Options, key []byte) (*parts, error) {
 	return p, nil
 }
 
+// wayOut makes the clients that requests to servers go through.
+func wayOut(c Egress) (*egress.Clients, error) {
+	var o egress.Options
+	for _, text := range c.Allow {
+		rule, err := egress.ParseRule(text)
+		if err != nil {
+			return nil, jackfield.Errorf(jackfield.Invalid, "egress.allow: %q cannot be allowed: %w", text, err)
+		}
+		o.Allow = append(o.Allow, rule)
+	}
+	return egress.New(o), nil
+}
+
 // programs is how many child processes one owner may have.
 const programs = 128
 
@@ -117,8 +134,15 @@ const programs = 128
 // there is.
 func share(b Budget) int { return cmp.Or(b.PerOwner, b.Total, math.MaxInt) }
 
-// endpoint is the path of the gateway; below it stands one for each server.
-const endpoint = "/mcp"
+// The paths of the gateway, below which stands one for each server.
+const (
+	endpoint = "/mcp"
+	oldPath  = "/sse" // HTTP+SSE, the transport of 2024-11-05
+)
+
+func isGateway(path string) bool {
+	return path == endpoint || strings.HasPrefix(path, endpoint+"/") || path == oldPath || strings.HasPrefix(path, oldPath+"/")
+}
 
 // handler is everything that is served, behind the check of Host and Origin.
 func (p *parts) handler() http.Handler {
@@ -145,7 +169,7 @@ func (p *parts) handler() http.Handler {
 	calls := p.otlp.Tracing.Incoming(p.gateway)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
-		case path == endpoint || strings.HasPrefix(path, endpoint+"/"):
+		case isGateway(path):
 			calls.ServeHTTP(w, r) // which has a guard of its own, and most of what comes is for it
 		case path == "/healthz" || path == "/readyz":
 			mux.ServeHTTP(w, r) // who asks by an address of his own learns nothing

@@ -269,7 +269,10 @@ func unreachable(address string, err error) *failure {
 		f.what = fmt.Sprintf("%s does not speak TLS; write http instead of https into its url", address)
 	case errors.As(err, &verify), errors.As(err, &host), errors.As(err, &signer), errors.As(err, &record), errors.As(err, &alert):
 		f.stage, f.serverWide, f.notSent = StageTLS, true, true
-		f.what = fmt.Sprintf("no secure connection to %s: %v", address, err)
+		f.what = fmt.Sprintf("no secure connection to %s: %s", address, untrusted(err))
+	case errors.As(err, &op) && op.Op == "remote error": // crypto/tls, of an alert
+		f.stage, f.serverWide, f.notSent = StageTLS, true, wantsCertificate(op.Err)
+		f.what = fmt.Sprintf("no secure connection to %s: %s", address, untrusted(op.Err))
 	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 		f.stage, f.serverWide, f.notSent = StageConnect, true, true
 		f.what = fmt.Sprintf("cannot connect to %s: %v; is it running?", address, rootCause(op.Err))

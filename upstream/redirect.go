@@ -31,7 +31,7 @@ func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte
 		if !ok {
 			return resp, nil // the status is all there is
 		}
-		leave(resp)
+		giveUp(resp)
 		switch away := !sameOrigin(next, w.url); {
 		case left && !away:
 			// What a stranger names gets no more than the stranger: neither what the
@@ -48,7 +48,7 @@ func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte
 			return resp, nil
 		}
 	}
-	leave(resp)
+	giveUp(resp)
 	return nil, astray("%s redirects more than %d times; write the address that is meant into its url", w.name, maxHops)
 }
 
@@ -98,8 +98,8 @@ func target(resp *http.Response, from *url.URL) (*url.URL, bool) {
 	return to, true
 }
 
-// leave gives up an answer, but keeps its socket if that costs next to nothing.
-func leave(resp *http.Response) {
+// giveUp leaves an answer unread, but keeps its socket if that costs next to nothing.
+func giveUp(resp *http.Response) {
 	const little = 4 << 10
 	if resp.ContentLength >= 0 && resp.ContentLength <= little {
 		_, _ = io.CopyN(io.Discard, resp.Body, resp.ContentLength+1)

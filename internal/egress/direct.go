@@ -17,7 +17,7 @@ import (
 )
 
 // direct sends what is simple by itself, and everything else through the Transport:
-// a small POST over plain HTTP/1.1, without a proxy, on a socket that belongs to one
+// a small POST over plain HTTP/1.1, on a socket that belongs to one
 // request at a time and is written and read by whoever waits for the answer. A
 // Transport keeps two goroutines for each socket and hands every request and answer
 // over twice, which is a fifth of what a call through the gateway costs.
@@ -39,7 +39,7 @@ const (
 
 // RoundTrip sends a request.
 func (d *direct) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !canProbe || !d.simple(req) {
+	if !canProbe || !simple(req) {
 		return d.Transport.RoundTrip(req)
 	}
 	for {
@@ -68,7 +68,7 @@ func (d *direct) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // simple reports whether a request is one that direct sends by itself. What is
 // not, the Transport sends, or knows how to refuse.
-func (d *direct) simple(req *http.Request) bool {
+func simple(req *http.Request) bool {
 	if req.URL.Scheme != "http" || req.Method != http.MethodPost || req.Close || req.GetBody == nil ||
 		req.ContentLength <= 0 || req.ContentLength > smallBody || len(req.TransferEncoding) > 0 || len(req.Trailer) > 0 ||
 		req.URL.Host == "" || !isASCII(req.URL.Host) {
@@ -89,14 +89,7 @@ func (d *direct) simple(req *http.Request) bool {
 			}
 		}
 	}
-	if size > smallBody {
-		return false
-	}
-	if d.Proxy == nil {
-		return true
-	}
-	proxy, err := d.Proxy(req)
-	return err == nil && proxy == nil
+	return size <= smallBody
 }
 
 func isASCII(s string) bool {

@@ -542,7 +542,7 @@ func TestAnIdleSocketIsClosedWhenItsTimeIsUp(t *testing.T) {
 
 func TestOnlySmallPlainPostsGoTheirOwnWay(t *testing.T) {
 	p := &peer{addr: "a.test"}
-	if !newDirect(t).simple(p.request(t.Context(), t, "x")) {
+	if !simple(p.request(t.Context(), t, "x")) {
 		t.Error("the simplest of all does not")
 	}
 	for name, change := range map[string]func(*http.Request){
@@ -567,7 +567,7 @@ func TestOnlySmallPlainPostsGoTheirOwnWay(t *testing.T) {
 	} {
 		req := p.request(t.Context(), t, "x")
 		change(req)
-		if newDirect(t).simple(req) {
+		if simple(req) {
 			t.Errorf("%s: it does", name)
 		}
 	}

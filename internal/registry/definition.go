@@ -231,12 +231,14 @@ func (d *definition) endpoint() jackfield.Endpoint {
 	}
 	if transport == jackfield.TransportStdio {
 		d.unused("headers", "only servers with a url have it")
+		d.unused("tls", "only servers with a url have it")
 		return d.program()
 	}
 	for _, key := range []string{"args", "env", "cwd", "limits"} {
 		d.unused(key, "only servers with a command have it")
 	}
-	return jackfield.Endpoint{Transport: transport, URL: d.address(), Headers: d.headers()}
+	address := d.address()
+	return jackfield.Endpoint{Transport: transport, URL: address, Headers: d.headers(), TLS: d.tls(address)}
 }
 
 // transport decides how the server is reached, from type and from which of

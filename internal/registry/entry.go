@@ -28,6 +28,14 @@ type entryEndpoint struct {
 	Limits  entryLimits       `json:"limits,omitzero" jsonschema:"What the system gives to the program, on Linux."`
 	URL     string            `json:"url,omitempty" jsonschema:"The server's address, http:// or https://."`
 	Headers map[string]string `json:"headers,omitempty" jsonschema:"HTTP headers sent with every request, such as Authorization."`
+	TLS     *entryTLS         `json:"tls,omitempty" jsonschema:"Certificates, where those of the system are not enough. Each is a file in PEM form, or its text; a relative file is taken from the directory of this file."`
+}
+
+type entryTLS struct {
+	CA         string `json:"ca,omitempty" jsonschema:"Certificates to trust besides those of the system."`
+	Cert       string `json:"cert,omitempty" jsonschema:"The certificate to show to the server, with its chain. Needs key."`
+	Key        string `json:"key,omitempty" jsonschema:"The private key of cert."`
+	ServerName string `json:"serverName,omitempty" jsonschema:"The name that the server's certificate must be for, if not the url's host."`
 }
 
 type entryLimits struct {

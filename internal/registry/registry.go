@@ -63,10 +63,10 @@ func (r *Registry) Snapshot() *Snapshot {
 	return empty
 }
 
-// Apply puts the definitions in force, all at once, and says what changed. It
-// copies them, and sets their ID to their Name, their Revision and their Version
-// itself. Names that are empty or stand twice are refused, and then nothing
-// changes.
+// Apply puts the operator's definitions in force, all at once, and says what
+// changed. It copies them, and sets their ID to their Name, their Revision, their
+// Version and whose word they are itself. Names that are empty or stand twice are
+// refused, and then nothing changes.
 func (r *Registry) Apply(defs []jackfield.Server) (Change, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,6 +80,7 @@ func (r *Registry) Apply(defs []jackfield.Server) (Change, error) {
 	for _, def := range defs {
 		s := clone(def)
 		s.ID = jackfield.ServerID(s.Name)
+		s.Operator = true
 		if s.ID == "" {
 			return Change{}, jackfield.Errorf(jackfield.Invalid, "a server has no name; give each server a name of its own")
 		}
@@ -122,6 +123,7 @@ func (c *Change) stamp(s *jackfield.Server, old *Snapshot, now uint64) {
 // sameConnection is the one place that decides what makes a new Version.
 func sameConnection(a, b jackfield.Server) bool {
 	return reflect.DeepEqual(a.Endpoint, b.Endpoint) &&
+		a.Operator == b.Operator &&
 		a.Usage.Sharing == b.Usage.Sharing &&
 		a.Usage.RequiresOAuth == b.Usage.RequiresOAuth &&
 		(a.Invalid == "") == (b.Invalid == "")

@@ -135,6 +135,8 @@ func change(t *testing.T, v reflect.Value) {
 		v.FromServer = true
 	case *jackfield.ProcessLimits:
 		v.Files++
+	case *jackfield.TLS:
+		v.ServerName += "b"
 	default:
 		t.Fatalf("no way to change a %T", v)
 	}
