@@ -36,12 +36,13 @@ check: ## everything a change must pass: format, lint, tests, imports, tidiness,
 	@GO='$(GO)' tools/check
 
 .PHONY: bench
-bench: ## run the Go benchmarks COUNT=10 times and the contenders of bench/ for ROUNDS=10; bench.out and calls.out
+bench: ## run the Go benchmarks COUNT=10 times and the contenders of bench/ for ROUNDS=10; bench.out, calls.out and storm.out
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee bench.out
 	$(TOOL) benchstat bench.out
 	@rm -rf calls.out
 	$(GO) run ./bench -rounds $(ROUNDS) -out calls.out
 	$(TOOL) benchstat calls.out/*.txt
+	$(GO) run ./bench -storm | tee storm.out
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=1m

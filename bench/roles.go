@@ -38,6 +38,12 @@ func play(role, upstream string) error {
 	}
 	var handler http.Handler
 	switch role {
+	case "fleet":
+		var f fleet
+		if err := json.Unmarshal([]byte(upstream), &f); err != nil {
+			return err
+		}
+		return f.play()
 	case "upstream":
 		handler = http.HandlerFunc(serveFast)
 	case "floor":
@@ -167,7 +173,9 @@ func serveFast(w http.ResponseWriter, r *http.Request) {
 		}
 		result = []byte(`{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"serverInfo":{"name":"fast","version":"1"},"ttlMs":3600000,"cacheScope":"public"}`)
 	case "initialize":
-		w.Header().Set(sessionHeader, "s"+strconv.FormatInt(time.Now().UnixNano(), 36))
+		if w.Header().Get(sessionHeader) == "" {
+			w.Header().Set(sessionHeader, "s"+strconv.FormatInt(time.Now().UnixNano(), 36))
+		}
 		result = []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"fast","version":"1"}}`)
 	case "tools/list":
 		result = []byte(`{` + complete + `"ttlMs":3600000,"cacheScope":"public","tools":[{"name":"echo","inputSchema":{"type":"object"}}]}`)
