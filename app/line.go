@@ -40,7 +40,7 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 	options := upstream.Options{
 		Name:        s.Name,
 		Endpoint:    s.Endpoint,
-		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s.ID)),
+		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s)),
 		Caps:        caps,
 		Home:        func() exchange.Peer { return p.home(l) },
 		Guard:       p.guard,

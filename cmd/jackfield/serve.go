@@ -19,12 +19,13 @@ import (
 )
 
 // stopWithin is how long sessions and child processes get to end in order when
-// the gateway is told to stop.
+// the gateway is told to stop, after its calls have ended.
 const stopWithin = 10 * time.Second
 
 func (s *shell) serveCommand() *cobra.Command {
 	var file string
 	var o app.Overrides
+	var p profiling
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
@@ -33,13 +34,13 @@ three small servers of its own, to try it out.
 
 Every setting is taken from its flag, else from its environment variable, else from
 the configuration file, else from its default. SIGHUP reads the file again, and so
-does a change of it. SIGINT and SIGTERM stop it: calls under way end with an error,
-sessions and child processes get 10 seconds to end in order; a second signal ends
-everything at once.`,
+does a change of it. SIGINT and SIGTERM stop it: new calls are refused, calls under
+way get limits.stop (10 seconds) to end, then sessions and child processes get 10
+seconds to end in order; a second signal ends everything at once.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Env = s.env
-			return s.serve(cmd.Context(), file, o)
+			return s.serve(cmd.Context(), file, o, p)
 		},
 	}
 	f := cmd.Flags()
@@ -49,9 +50,18 @@ everything at once.`,
 	f.StringVar(&o.PublicURL, "public-url", "", "the `URL` under which clients elsewhere find the gateway (JACKFIELD_PUBLIC_URL)")
 	f.StringVar(&o.LogLevel, "log-level", "", "debug, info, warn or error (JACKFIELD_LOG_LEVEL; default info)")
 	f.StringVar(&o.LogFormat, "log-format", "", "text or json (JACKFIELD_LOG_FORMAT; default text)")
+	f.StringVar(&o.Metrics, "metrics-listen", "", "an `ADDRESS` for /metrics alone, without a token (JACKFIELD_METRICS_LISTEN; default beside the API)")
+	f.StringVar(&p.address, "pprof", "", "the `ADDRESS` to serve Go's profiles on, such as 127.0.0.1:6060")
+	f.BoolVar(&p.exposed, "pprof-exposed", false, "let --pprof listen where other machines can reach it")
 	complete(cmd, "log-level", oneOf("debug", "info", "warn", "error"))
 	complete(cmd, "log-format", oneOf("text", "json"))
 	return cmd
+}
+
+// profiling is what --pprof and --pprof-exposed say.
+type profiling struct {
+	address string
+	exposed bool
 }
 
 // load reads the configuration; without a file the demo servers stand in it.
@@ -109,7 +119,7 @@ func (s *shell) logger(c app.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.err, o))
 }
 
-func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
+func (s *shell) serve(ctx context.Context, file string, o app.Overrides, profile profiling) error {
 	tuneMemory(s.env)
 	config, problems, err := s.load(file, o)
 	if err != nil {
@@ -123,13 +133,18 @@ func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
 	if config.File != "" {
 		options.Reread = func() (*app.Config, []app.Problem, error) { return app.Load(file, o) }
 	}
+	stopProfiles, err := profiles(ctx, profile.address, profile.exposed, log)
+	if err != nil {
+		return err
+	}
+	defer stopProfiles()
 	s.serving.Store(true)
 	gateway, err := app.New(options)
 	if err != nil {
 		return err
 	}
 	if err = gateway.Start(ctx); err != nil {
-		return errors.Join(err, s.end(gateway))
+		return errors.Join(err, s.end(gateway, config))
 	}
 	here := "http://" + local(gateway.Addr())
 	if err = writeAddress(config.Data, here); err != nil {
@@ -139,8 +154,8 @@ func (s *shell) serve(ctx context.Context, file string, o app.Overrides) error {
 		log.Warn("stdout is gone", slog.Any("error", err))
 	}
 	s.wait(ctx, gateway, config.File, log)
-	log.Info("stopping", slog.Duration("within", stopWithin))
-	err = s.end(gateway)
+	log.Info("stopping", slog.Duration("calls", config.Limits.StopTime()), slog.Duration("rest", stopWithin))
+	err = s.end(gateway, config)
 	if gone := removeAddress(config.Data, here); gone != nil {
 		log.Warn("the address file cannot be removed", slog.Any("error", gone))
 	}
@@ -163,9 +178,9 @@ func (s *shell) wait(ctx context.Context, gateway *app.App, file string, log *sl
 	}
 }
 
-// end stops the gateway within stopWithin, or with the second signal.
-func (s *shell) end(gateway *app.App) error {
-	ctx, cancel := context.WithTimeout(s.now, stopWithin)
+// end stops the gateway in its time, or with the second signal.
+func (s *shell) end(gateway *app.App, config *app.Config) error {
+	ctx, cancel := context.WithTimeout(s.now, config.Limits.StopTime()+stopWithin)
 	defer cancel()
 	if err := gateway.Stop(ctx); err != nil {
 		return fmt.Errorf("stopped, but not everything ended by itself: %w", err)

@@ -42,6 +42,7 @@ var (
 	descRequests    = desc("requests_in_flight", "Requests of clients being answered.")
 	descStreams     = desc("streams", "Streams of clients that wait for changes.")
 	descSessions    = desc("sessions", "Sessions of clients that have them.")
+	descParked      = desc("parked", "Calls of clients without sessions that wait for answers to questions.")
 	descEvents      = desc("event_bytes", "Bytes of events that wait for clients, or are kept for those that come back.")
 	descDropped     = desc("notifications_dropped_total", "Notifications that a client was too slow for.")
 )
@@ -50,7 +51,7 @@ var (
 func (now) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descInFlight, descConnections, descDialing, descQueued, descPrograms, descLeases, descWaiters, descItems, descAge,
-		descRequests, descStreams, descSessions, descEvents, descDropped,
+		descRequests, descStreams, descSessions, descParked, descEvents, descDropped,
 	} {
 		to <- d
 	}
@@ -69,6 +70,7 @@ func (n now) Collect(to chan<- prometheus.Metric) {
 		tell(descRequests, float64(st.Requests))
 		tell(descStreams, float64(st.Streams))
 		tell(descSessions, float64(st.Sessions))
+		tell(descParked, float64(st.Parked))
 		tell(descEvents, float64(st.Events))
 		to <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(st.Dropped))
 	}
