@@ -20,6 +20,7 @@ import (
 type client struct {
 	t       *testing.T
 	version string
+	path    string // the gateway's name for the server stands in it
 	url     string
 	caps    string
 	params  map[string]string // Mcp-Param headers of its calls
@@ -28,10 +29,16 @@ type client struct {
 	// answer answers a question: method and params to a result; nil: none is expected.
 	answer func(method string, params wire.Raw) string
 
-	mu     sync.Mutex // guards what follows
-	heard  []string   // notifications, in order, over all calls
 	events chan string
+	sse    bool // speaks HTTP+SSE: what is said to it comes on one stream
+
+	mu      sync.Mutex // guards what follows
+	heard   []string   // notifications, in order, over all calls
+	waiting map[string]chan []byte
 }
+
+// overSSE is 2024-11-05 over its own transport, and no protocol version.
+const overSSE = exchange.V20241105 + " over HTTP+SSE"
 
 // allCaps is what a client declares that can answer everything in its revision.
 func allCaps(version string) string {
@@ -46,8 +53,18 @@ func (c *client) modern() bool { return c.version == exchange.Modern }
 // connect makes a client of that revision.
 func connect(t *testing.T, base, path, version, caps string) *client {
 	t.Helper()
-	c := &client{t: t, version: version, url: base + path, caps: caps, events: make(chan string, 100)}
+	c := &client{t: t, version: version, path: path, url: base + path, caps: caps, events: make(chan string, 100), waiting: map[string]chan []byte{}}
 	if c.modern() {
+		return c
+	}
+	if version == overSSE {
+		c.version, c.sse = exchange.V20241105, true
+		c.dial(base + strings.Replace(path, "/mcp", "/sse", 1))
+		result, failed := c.once(t.Context(), "initialize", fmt.Sprintf(`{"protocolVersion":%q,"capabilities":%s,"clientInfo":{"name":"eras","version":"1"}}`, c.version, caps), "", "")
+		if failed != nil || !strings.Contains(string(result), `"protocolVersion":"2024-11-05"`) {
+			t.Fatalf("initialize: %s %v", result, failed)
+		}
+		c.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 		return c
 	}
 	resp := c.post(t.Context(), fmt.Sprintf(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":%q,"capabilities":%s,"clientInfo":{"name":"eras","version":"1"}}}`, version, caps), nil)
@@ -59,6 +76,76 @@ func connect(t *testing.T, base, path, version, caps string) *client {
 	}
 	c.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	return c
+}
+
+// dial opens the event stream of HTTP+SSE and reads where to post.
+func (c *client) dial(url string) {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(c.t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil || resp.StatusCode != 200 {
+		c.t.Fatal(resp, err)
+	}
+	events := wire.NewEventReader(resp.Body, 0)
+	ev, err := events.Next()
+	if err != nil || ev.Name != "endpoint" {
+		c.t.Fatalf("%+v %v", ev, err)
+	}
+	at, err := r.URL.Parse(string(ev.Data))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.url = at.String()
+	var done sync.WaitGroup
+	done.Go(func() {
+		defer func() { _ = resp.Body.Close() }()
+		for {
+			ev, err := events.Next()
+			if err != nil {
+				return
+			}
+			text := append([]byte(nil), ev.Data...)
+			m, err := wire.Parse(text)
+			switch {
+			case err != nil:
+			case m.Kind == wire.Notification:
+				c.take(m)
+			case m.Kind == wire.Request:
+				done.Go(func() { c.take(m) })
+			default:
+				c.mu.Lock()
+				wait := c.waiting[string(m.ID)]
+				delete(c.waiting, string(m.ID))
+				c.mu.Unlock()
+				wait <- text
+			}
+		}
+	})
+	c.t.Cleanup(func() { cancel(); done.Wait() })
+}
+
+// await sends a request over HTTP+SSE and waits for its answer on the stream.
+func (c *client) await(ctx context.Context, id, body string) (wire.Raw, *wire.Error) {
+	c.t.Helper()
+	answer := make(chan []byte, 1)
+	c.mu.Lock()
+	c.waiting[id] = answer
+	c.mu.Unlock()
+	c.send(body)
+	select {
+	case text := <-answer:
+		return c.answerOf(id, text)
+	case <-ctx.Done():
+		return nil, &wire.Error{Message: "left"}
+	case <-patience(c.t):
+		c.t.Errorf("no answer to %s", body)
+		return nil, &wire.Error{Message: "no answer"}
+	}
 }
 
 func (c *client) post(ctx context.Context, body string, header map[string]string) *http.Response {
@@ -92,6 +179,9 @@ func (c *client) post(ctx context.Context, body string, header map[string]string
 func (c *client) send(body string) {
 	c.t.Helper()
 	resp := c.post(c.t.Context(), body, nil)
+	if resp == nil {
+		return // the answer did its work, and the test is over
+	}
 	text, _ := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusAccepted {
@@ -179,7 +269,11 @@ func (c *client) once(ctx context.Context, method, params, more, meta string) (w
 	if meta != "" {
 		members = append(members, `"_meta":{`+meta+`}`)
 	}
-	resp := c.post(ctx, `{"jsonrpc":"2.0","id":`+id+`,"method":"`+method+`","params":{`+strings.Join(members, ",")+`}}`, header)
+	body := `{"jsonrpc":"2.0","id":` + id + `,"method":"` + method + `","params":{` + strings.Join(members, ",") + `}}`
+	if c.sse {
+		return c.await(ctx, id, body)
+	}
+	resp := c.post(ctx, body, header)
 	if resp == nil {
 		return nil, &wire.Error{Message: "left"}
 	}
@@ -249,6 +343,9 @@ func (c *client) take(m wire.Message) {
 // when it stands.
 func (c *client) listen(filter string) {
 	c.t.Helper()
+	if c.sse {
+		return // it has listened from the beginning
+	}
 	ctx, cancel := context.WithCancel(c.t.Context())
 	var body io.Reader
 	method := http.MethodGet

@@ -6,6 +6,7 @@ package eras
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -105,7 +106,7 @@ func (h *house) logs() string {
 func cells(t *testing.T, test func(t *testing.T, c *client, s *upstreamtest.Server)) {
 	t.Helper()
 	h := open(t, kinds)
-	for _, version := range exchange.Versions {
+	for _, version := range append([]string{overSSE}, exchange.Versions...) {
 		for kind := range kinds {
 			t.Run(version+"/"+kind, func(t *testing.T) {
 				test(t, connect(t, h.url, pathOf(kind), version, allCaps(version)), h.servers[kind])
@@ -273,7 +274,7 @@ func TestLogMessages(t *testing.T) {
 		c.call("log", `{"level":"debug","text":"too quiet"}`, meta)
 		c.call("log", `{"level":"error","text":"loud"}`, meta)
 		heard := strings.Join(c.told(), "\n")
-		if strings.Contains(heard, "too quiet") || !strings.Contains(heard, "loud") && !strings.Contains(c.url, "stdio") && !strings.Contains(c.url, "sse") {
+		if strings.Contains(heard, "too quiet") || !strings.Contains(heard, "loud") && !strings.Contains(c.path, "stdio") && !strings.Contains(c.path, "05-sse") {
 			t.Errorf("heard %s", heard)
 		}
 	})
@@ -290,7 +291,7 @@ func TestCancelling(t *testing.T) {
 		}()
 		s.Wait(t, "tool:slow", calls+1)
 		if !c.modern() { // leaving is not cancelling
-			c.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+			c.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, c.last.Load()))
 		} else {
 			cancel()
 		}
@@ -363,7 +364,7 @@ func TestContentThatARevisionLacks(t *testing.T) {
 			`"audio"`:            c.version >= exchange.V20250326,
 			`9007199254740993`:   true,
 			`file:///a`:          true,
-			`"structuredContent`: c.modern() || !strings.Contains(c.url, "2026"), // a legacy server's is its own
+			`"structuredContent`: c.modern() || !strings.Contains(c.path, "2026"), // a legacy server's is its own
 		} {
 			if strings.Contains(got, what) != has {
 				t.Errorf("%s: want %t in %s", what, has, got)

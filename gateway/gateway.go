@@ -51,6 +51,9 @@ type Options struct {
 	Guard Guard
 	// Path is where the handler stands; empty: /mcp.
 	Path string
+	// SSE is where the handler serves HTTP+SSE, the transport of 2024-11-05; empty:
+	// /sse.
+	SSE string
 	// Key seals session ids and request states: 32 bytes, the same in every
 	// replica. Empty: a random one, known to this process only.
 	Key []byte
@@ -155,6 +158,7 @@ type Handler struct {
 	streams  *quota
 	sessions *sessions
 	parks    *parks
+	channels channels
 	states   sealer
 	clocks   clocks
 	bodies   atomic.Int64 // bytes of request bodies in memory
@@ -178,6 +182,9 @@ func New(o Options) *Handler {
 	if o.Path == "" {
 		o.Path = "/mcp"
 	}
+	if o.SSE == "" {
+		o.SSE = "/sse"
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -192,6 +199,7 @@ func New(o Options) *Handler {
 		states:  newSealer(o.Key, "request state"),
 		clocks:  newClocks(o.Timing),
 	}
+	h.channels.by = make(map[string]*channel)
 	h.parks = newParks(o.Limits)
 	h.ledger.max = int64(o.Limits.Events)
 	h.sessions = newSessions(o, newSealer(o.Key, "session id"))
@@ -278,7 +286,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var ok bool
-	if x.only, ok = h.route(r.URL.Path); !ok {
+	var sse bool
+	if x.only, ok = below(r.URL.Path, h.opts.Path); !ok {
+		x.only, sse = below(r.URL.Path, h.opts.SSE)
+	}
+	if !ok && !sse {
 		x.refuseError(jackfield.Errorf(jackfield.NotFound,
 			"there is nothing at this path; the MCP endpoints are %s and %s/{server}", h.opts.Path, h.opts.Path))
 		return
@@ -299,6 +311,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.gate.leave(x.visit)
+	if sse {
+		x.serveSSE()
+		return
+	}
 	switch r.Method {
 	case http.MethodPost:
 		x.post()
@@ -311,14 +327,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route finds the server that a path names.
-func (h *Handler) route(path string) (server string, ok bool) {
-	rest, ok := strings.CutPrefix(path, h.opts.Path)
+// below reports whether path is prefix or one name below it, and which.
+func below(path, prefix string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(path, prefix)
 	if !ok || rest == "" || rest == "/" {
 		return "", ok
 	}
-	server, ok = strings.CutPrefix(rest, "/")
-	return server, ok && !strings.Contains(server, "/")
+	name, ok = strings.CutPrefix(rest, "/")
+	return name, ok && !strings.Contains(name, "/")
 }
 
 func (h *Handler) authenticate(r *http.Request) (jackfield.Principal, error) {

@@ -96,21 +96,29 @@ func (x *inbound) session() *session {
 
 // initialize opens a session.
 func (x *inbound) initialize(in *parts) {
+	if result, sealed, ok := x.beginSession(in); ok {
+		x.w.Header().Set(wire.HeaderSession, sealed)
+		(&reply{x: x}).finish(http.StatusOK, result, nil)
+	}
+}
+
+// beginSession opens a session and returns the result of initialize and the
+// session's name; ok is false when it was refused.
+func (x *inbound) beginSession(in *parts) (result wire.Raw, sealed string, ok bool) {
 	c, err := readClient(in.params.Raw())
 	if err != nil {
 		x.refuseInvalid(err.Error())
-		return
+		return nil, "", false
 	}
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
 	about, err := x.opts.Broker.About(ctx, broker.Caller{Principal: x.who, Only: x.only, Caps: c.caps})
-	var sealed string
 	if err == nil {
 		sealed, err = x.sessions.open(x.who.Subject, x.only, c, func(s *session) exchange.Peer { return &home{x.Handler, s} })
 	}
 	if err != nil {
 		x.refuseError(err)
-		return
+		return nil, "", false
 	}
 	b := append([]byte(`{"protocolVersion":`), wire.AppendString(nil, c.version)...)
 	b = append(append(b, `,"capabilities":`...), orEmpty(about.Capabilities)...)
@@ -119,8 +127,7 @@ func (x *inbound) initialize(in *parts) {
 		b = append(b, `,"instructions":`...)
 		b = wire.AppendString(b, about.Instructions)
 	}
-	x.w.Header().Set(wire.HeaderSession, sealed)
-	(&reply{x: x}).finish(http.StatusOK, append(b, '}'), nil)
+	return append(b, '}'), sealed, true
 }
 
 var initializeKeys = []string{"protocolVersion", "capabilities", "clientInfo"}

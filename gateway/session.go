@@ -91,15 +91,9 @@ const sessionVersion = 1
 // open makes a session for owner and seats it. When there is no place, the least
 // recently used session that nobody is busy with leaves.
 func (t *sessions) open(owner, only string, c client, home func(*session) exchange.Peer) (string, error) {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	s := &session{id: hex.EncodeToString(id[:]), owner: owner, only: only, client: c, over: make(chan struct{})}
+	id, name := t.mint(owner, only)
+	s := &session{id: id, name: name, owner: owner, only: only, client: c, over: make(chan struct{})}
 	s.home = home(s)
-	plain := append([]byte{sessionVersion}, t.replica[:]...)
-	plain = append(plain, id[:]...)
-	plain = appendText(plain, owner)
-	plain = appendText(plain, only)
-	s.name = t.sealer.seal(plain)
 
 	t.mu.Lock()
 	evicted, err := t.makeRoomLocked(owner)
@@ -117,6 +111,17 @@ func (t *sessions) open(owner, only string, c client, home func(*session) exchan
 		return "", err
 	}
 	return s.name, nil
+}
+
+// mint makes an id, and the same sealed, with whose it is.
+func (t *sessions) mint(owner, only string) (id, name string) {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	plain := append([]byte{sessionVersion}, t.replica[:]...)
+	plain = append(plain, random[:]...)
+	plain = appendText(plain, owner)
+	plain = appendText(plain, only)
+	return hex.EncodeToString(random[:]), t.sealer.seal(plain)
 }
 
 // makeRoomLocked lets one more session in. mu is held.

@@ -216,6 +216,11 @@ func (s *stream) serve(ctx context.Context, w *eventWriter, t *tap, from uint64)
 	if err := w.begin(); err != nil {
 		return err
 	}
+	return s.pump(ctx, w, t, from)
+}
+
+// pump is serve for a response that has begun.
+func (s *stream) pump(ctx context.Context, w *eventWriter, t *tap, from uint64) error {
 	quiet := time.NewTimer(w.keepAlive)
 	defer quiet.Stop()
 	var batch []event
