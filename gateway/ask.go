@@ -126,7 +126,7 @@ func (p *home) Notify(_ context.Context, method string, params wire.Raw) error {
 
 // Ask asks on the session's own stream, if the client has it open.
 func (p *home) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
-	return p.ask(ctx, p.s, questions, func(msg []byte) bool {
+	return p.askAbout(ctx, p.s, "", questions, func(msg []byte) bool {
 		p.s.mu.Lock()
 		own := p.s.own
 		p.s.mu.Unlock()

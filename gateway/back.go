@@ -221,8 +221,14 @@ func (h *Handler) tell(s *session, ev exchange.Event) {
 	if own == nil {
 		return
 	}
+	ev.Params = h.related(s.owner, ev.Server, ev.Params)
 	kind := notice
 	switch ev.Method {
+	case "notifications/tasks/status":
+		var mine bool
+		if ev.Params, mine = h.taskStatus(s.owner, ev); !mine || s.version != exchange.V20251125 {
+			return
+		}
 	case "notifications/tools/list_changed", "notifications/prompts/list_changed",
 		"notifications/resources/list_changed", "notifications/resources/updated":
 		kind = state

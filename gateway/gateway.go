@@ -160,6 +160,8 @@ type Handler struct {
 	parks    *parks
 	channels channels
 	states   sealer
+	tasks    taskNames
+	noted    noted
 	clocks   clocks
 	bodies   atomic.Int64 // bytes of request bodies in memory
 	ledger   ledger
@@ -197,6 +199,7 @@ func New(o Options) *Handler {
 		gate:    newGate(o.Limits.Requests),
 		streams: newQuota("open streams", o.Limits.Streams, o.Limits.OwnerStreams),
 		states:  newSealer(o.Key, "request state"),
+		tasks:   newTaskNames(o.Key),
 		clocks:  newClocks(o.Timing),
 	}
 	h.channels.by = make(map[string]*channel)

@@ -121,7 +121,7 @@ func (x *inbound) beginSession(in *parts) (result wire.Raw, sealed string, ok bo
 		return nil, "", false
 	}
 	b := append([]byte(`{"protocolVersion":`), wire.AppendString(nil, c.version)...)
-	b = append(append(b, `,"capabilities":`...), orEmpty(about.Capabilities)...)
+	b = append(append(b, `,"capabilities":`...), announced(about.Capabilities, c.version)...)
 	b = append(append(b, `,"serverInfo":`...), x.serverInfo(about)...)
 	if about.Instructions != "" {
 		b = append(b, `,"instructions":`...)
@@ -208,6 +208,9 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 		return
 	}
 	req, token, err := in.request(x.msg.Method, s.caps)
+	if err == nil {
+		err = x.legacyTask(s, req)
+	}
 	if err != nil {
 		status, e := x.fail(err, x.msg.Method, false)
 		r.finish(status, nil, e)
@@ -228,7 +231,7 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 		r.close()
 		s.retire(r.streamed(), answered, x.opts.Timing.Replay)
 	}()
-	res, err := x.opts.Broker.Do(ctx, x.caller(s), req, &legacyPeer{reply: r, s: s})
+	res, err := x.legacyDo(ctx, s, req, &legacyPeer{reply: r, s: s})
 	if wasCancelled(ctx) {
 		r.abandon()
 		return
@@ -262,7 +265,8 @@ func (x *inbound) legacyAnswer(ctx context.Context, s *session, res exchange.Res
 // legacyPeer is the way back of one legacy exchange.
 type legacyPeer struct {
 	*reply
-	s *session
+	s      *session
+	server string // whose task the exchange is about; empty: it is about none
 }
 
 // Notify passes on everything but what the client did not ask for.
@@ -275,10 +279,10 @@ func (p *legacyPeer) Notify(_ context.Context, method string, params wire.Raw) e
 	case "notifications/cancelled":
 		return nil // it names the server's request, not ours; ask tells the client
 	}
-	return p.tell(method, params)
+	return p.tell(method, p.x.related(p.s.owner, p.server, params))
 }
 
 // Ask asks the client on the stream of its own request.
 func (p *legacyPeer) Ask(ctx context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
-	return p.x.ask(ctx, p.s, questions, func(msg []byte) bool { return p.push(msg, needed) })
+	return p.x.askAbout(ctx, p.s, p.server, questions, func(msg []byte) bool { return p.push(msg, needed) })
 }

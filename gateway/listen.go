@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/jackfield-dev/jackfield"
@@ -21,13 +22,15 @@ type subscription struct {
 	Prompts   bool     `json:"promptsListChanged,omitempty"`
 	Resources bool     `json:"resourcesListChanged,omitempty"`
 	URIs      []string `json:"resourceSubscriptions,omitempty"`
+	Tasks     []string `json:"taskIds,omitempty"`
 }
 
-var subscriptionKeys = []string{"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"}
+var subscriptionKeys = []string{"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"}
 
 // listener is one subscriptions/listen that is open.
 type listener struct {
 	*reply
+	tasks map[broker.Task]string // the client's ids of the tasks that it follows
 
 	mu    sync.Mutex // guards what follows
 	ready bool
@@ -37,7 +40,7 @@ type listener struct {
 // listen answers subscriptions/listen: first what it will tell, then, until the
 // client or the gateway goes, what changed.
 func (x *inbound) listen(in *parts, c broker.Caller) {
-	filter, err := x.listenFilter(in)
+	filter, tasks, err := x.listenFilter(in, c)
 	if err == nil {
 		err = x.streams.take(x.who.Subject)
 	}
@@ -50,7 +53,7 @@ func (x *inbound) listen(in *parts, c broker.Caller) {
 	x.gate.settle(x.visit)
 	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
 	defer cancel(nil)
-	l := &listener{reply: &reply{x: x, open: x.unnamed}}
+	l := &listener{reply: &reply{x: x, open: x.unnamed}, tasks: tasks}
 	l.watch()
 	defer l.close()
 	err = x.opts.Broker.Listen(ctx, c, filter, l.acknowledge, l.deliver)
@@ -65,26 +68,37 @@ func (x *inbound) listen(in *parts, c broker.Caller) {
 	l.finish(http.StatusOK, l.farewell(), nil)
 }
 
-func (x *inbound) listenFilter(in *parts) (broker.Filter, error) {
+// listenFilter reads what a subscription wants to hear of, and the client's ids of
+// the tasks among that.
+func (x *inbound) listenFilter(in *parts, c broker.Caller) (broker.Filter, map[broker.Task]string, error) {
+	var none broker.Filter
 	o, err := wire.ScanObject(in.params.Raw(), []string{"notifications"})
 	if err != nil {
-		return broker.Filter{}, err
+		return none, nil, err
 	}
 	raw := o.Get("notifications")
 	if raw == nil || raw[0] != '{' {
-		return broker.Filter{}, jackfield.Errorf(jackfield.Invalid, "params.notifications must be an object that says which changes to tell")
+		return none, nil, jackfield.Errorf(jackfield.Invalid, "params.notifications must be an object that says which changes to tell")
 	}
 	var s subscription
 	if _, err := wire.ScanObject(raw, subscriptionKeys); err != nil {
-		return broker.Filter{}, err
+		return none, nil, err
 	}
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return broker.Filter{}, jackfield.Errorf(jackfield.Invalid, "params.notifications is not a filter: %w", err)
+		return none, nil, jackfield.Errorf(jackfield.Invalid, "params.notifications is not a filter: %w", err)
 	}
-	if len(s.URIs) > maxURIs {
-		return broker.Filter{}, jackfield.Errorf(jackfield.Invalid, "one subscription may name %d resources, not %d", maxURIs, len(s.URIs))
+	if n := len(s.URIs) + len(s.Tasks); n > maxURIs {
+		return none, nil, jackfield.Errorf(jackfield.Invalid, "one subscription may name %d resources and tasks, not %d", maxURIs, n)
 	}
-	return broker.Filter{Tools: s.Tools, Prompts: s.Prompts, Resources: s.Resources, URIs: s.URIs}, nil
+	if len(s.Tasks) > 0 && !c.Caps.TaskResults {
+		return none, nil, errTasksUndeclared
+	}
+	f := broker.Filter{Tools: s.Tools, Prompts: s.Prompts, Resources: s.Resources, URIs: s.URIs}
+	tasks := x.follow(s.Tasks)
+	for t := range tasks {
+		f.Tasks = append(f.Tasks, t)
+	}
+	return f, tasks, nil
 }
 
 // acknowledge tells the client what it will hear.
@@ -95,7 +109,12 @@ func (l *listener) acknowledge(has broker.Filter) {
 		return
 	}
 	l.ready, l.has = true, has
-	filter, err := json.Marshal(subscription{Tools: has.Tools, Prompts: has.Prompts, Resources: has.Resources, URIs: has.URIs})
+	told := subscription{Tools: has.Tools, Prompts: has.Prompts, Resources: has.Resources, URIs: has.URIs}
+	for _, t := range has.Tasks {
+		told.Tasks = append(told.Tasks, l.tasks[t])
+	}
+	slices.Sort(told.Tasks)
+	filter, err := json.Marshal(told)
 	if err != nil {
 		filter = []byte("{}") // strings and booleans always marshal
 	}
@@ -126,11 +145,17 @@ func (l *listener) deliver(ev exchange.Event) {
 	if !wanted(l.has, ev.Method) { // nothing is, before it was acknowledged
 		return
 	}
-	params := wire.NewObject([]string{"_meta"})
+	params := wire.NewObject(metaKey)
 	tag := l.tag()
+	if ev.Method == "notifications/tasks" {
+		var mine bool
+		if ev.Params, mine = l.x.taskStatus(l.x.who.Subject, ev); !mine {
+			return
+		}
+	}
 	if ev.Params != nil {
 		var err error
-		if params, err = wire.ScanObject(ev.Params, []string{"_meta"}); err != nil {
+		if params, err = wire.ScanObject(ev.Params, metaKey); err != nil {
 			return // a server's malformed notification is nobody's business
 		}
 		if meta := params.Get("_meta"); meta != nil {
@@ -157,6 +182,8 @@ func wanted(f broker.Filter, method string) bool {
 		return f.Resources
 	case "notifications/resources/updated":
 		return len(f.URIs) > 0
+	case "notifications/tasks":
+		return len(f.Tasks) > 0
 	}
 	return false
 }

@@ -35,7 +35,7 @@ func (x *inbound) modern(in *parts) {
 	caller := broker.Caller{Principal: x.who, Only: x.only, Caps: caps}
 	switch x.msg.Method {
 	case "initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
-		"sampling/createMessage", "elicitation/create", "roots/list":
+		"sampling/createMessage", "elicitation/create", "roots/list", "tasks/list", "tasks/result":
 		x.refuse(http.StatusNotFound, &wire.Error{
 			Code: wire.CodeMethodNotFound, Message: "there is no " + x.msg.Method + " in protocol version " + exchange.Modern,
 		})
@@ -43,6 +43,8 @@ func (x *inbound) modern(in *parts) {
 		x.discover(caller)
 	case "subscriptions/listen":
 		x.listen(in, caller)
+	case "tasks/get", "tasks/update", "tasks/cancel":
+		x.modernTask(in, caller)
 	default:
 		x.modernExchange(in, caller)
 	}
@@ -189,7 +191,7 @@ func (x *inbound) discovery(about broker.About) wire.Raw {
 		b = wire.AppendString(b, v)
 	}
 	b = append(b, `],"capabilities":`...)
-	b = append(b, orEmpty(about.Capabilities)...)
+	b = append(b, announced(about.Capabilities, exchange.Modern)...)
 	if about.Instructions != "" {
 		b = append(b, `,"instructions":`...)
 		b = wire.AppendString(b, about.Instructions)
@@ -308,6 +310,8 @@ func (x *inbound) modernAnswer(caps exchange.Capabilities, res exchange.Result, 
 	case err != nil:
 	case res.Input != nil:
 		raw, err = x.questions(res)
+	case res.Task:
+		raw, err = x.named(x.who.Subject, res.Server, res.Raw)
 	default:
 		raw, err = modernResult(res, x.msg.Method, x.opts.ServerInfo)
 	}
@@ -352,7 +356,7 @@ func (p *modernPeer) Notify(_ context.Context, method string, params wire.Raw) e
 		if p.level == 0 || levelOf(params) < p.level {
 			return nil
 		}
-	case "notifications/cancelled", "notifications/elicitation/complete",
+	case "notifications/cancelled", "notifications/elicitation/complete", "notifications/tasks",
 		"notifications/tools/list_changed", "notifications/prompts/list_changed",
 		"notifications/resources/list_changed", "notifications/resources/updated":
 		return nil

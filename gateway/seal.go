@@ -36,9 +36,15 @@ func newSealer(key []byte, purpose string) sealer {
 var sealText = base64.RawURLEncoding.Strict()
 
 func (s sealer) seal(plain []byte) string {
-	out := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(plain)+s.aead.Overhead())
-	_, _ = rand.Read(out) // never fails
-	return sealText.EncodeToString(s.aead.Seal(out, out, plain, nil))
+	nonce := make([]byte, s.aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails
+	return s.sealWith(nonce, plain)
+}
+
+// sealWith seals with a nonce that must not seal anything else.
+func (s sealer) sealWith(nonce, plain []byte) string {
+	out := append(make([]byte, 0, len(nonce)+len(plain)+s.aead.Overhead()), nonce...)
+	return sealText.EncodeToString(s.aead.Seal(out, nonce, plain, nil))
 }
 
 var errSeal = errors.New("not sealed here, or changed since")
