@@ -50,7 +50,7 @@ var rooms = map[string]room{
 
 	// The only place that wires.
 	"app":           {doors: []string{"*"}, outside: true},
-	"bench":         {doors: append([]string{"app"}, words...), outside: true},
+	"bench":         {doors: append([]string{"app", "pool"}, words...), outside: true},
 	"eras":          {testing: true}, // nothing but tests
 	"cmd/jackfield": {doors: append([]string{"app", "upstream", "internal/api", "internal/demo"}, words...), outside: true},
 
