@@ -16,8 +16,10 @@ type Options struct {
 	Name     string // what messages call the server
 	Endpoint jackfield.Endpoint
 
-	// Client sends the HTTP requests. Redirects are never followed and cookies
-	// never kept, whatever it says. Nil: a transport of the connection's own.
+	// Client sends the HTTP requests, each to the address that it names: redirects are
+	// followed here (307 and 308, five at most, without credentials to another origin),
+	// and its transport decides who may be reached. Cookies are never kept. Nil: a
+	// transport of the connection's own, and no redirect to another origin.
 	Client *http.Client
 
 	// Shape is what an earlier connection learned; nil: find out. A shape that

@@ -18,8 +18,8 @@ const maxHops = 5
 
 // fetch sends one HTTP request that ends with ctx, wherever the server redirects it
 // to. Only 307 and 308 are followed, which keep the method and the body: the others
-// would make a GET of a call. Who may be reached is up to the transport, which is
-// asked anew for each address.
+// would make a GET of a call. Who may be reached is up to the transport that
+// was given, which is asked anew for each address; without one it is the same origin.
 func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte, header http.Header) (*http.Response, error) {
 	resp, err := w.hop(ctx, method, to, body, header)
 	if err != nil || !redirects(resp) {
@@ -33,6 +33,8 @@ func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte
 		}
 		giveUp(resp)
 		switch away := !sameOrigin(next, w.url); {
+		case away && w.own != nil:
+			return nil, astray("%s redirects to another origin, %s, and nothing here judges whether that may be reached; write the address that is meant into its url", w.name, shownURL(next))
 		case left && !away:
 			// What a stranger names gets no more than the stranger: neither what the
 			// definition may reach nor what it signs in with.

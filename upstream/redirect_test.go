@@ -230,6 +230,31 @@ func TestAStrangerCannotRedirectBackToWhereWeSignIn(t *testing.T) {
 	}
 }
 
+func TestWithoutAClientThatJudgesOnlyTheSameOriginIsFollowed(t *testing.T) {
+	s := upstreamtest.New(t, upstreamtest.Script{})
+	var to string
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/old" {
+			http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	o := Options{Name: "scripted", Endpoint: jackfield.Endpoint{Transport: jackfield.TransportHTTP, URL: front.URL + "/old"}}
+	to = "/mcp"
+	c, err := Dial(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, c)
+	before := s.Count(http.MethodPost)
+	to = s.URL() + "/mcp"
+	if j, _ := refused(t, o); !strings.Contains(j.Message, "nothing here judges") || s.Count(http.MethodPost) != before {
+		t.Errorf("got %v", j)
+	}
+}
+
 func TestAnEventStreamOfAnotherOriginIsRefused(t *testing.T) {
 	script := everyKind["HTTP+SSE"]
 	script.Endpoint = "/messages?session=sse-1"

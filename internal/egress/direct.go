@@ -171,8 +171,8 @@ func (d *direct) take(req *http.Request) (s *socket, used bool, err error) {
 func (d *direct) pop(host string) *socket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := len(d.idle) - 1; i >= 0; i-- {
-		if s := d.idle[i]; s.host == host {
+	for i, s := range slices.Backward(d.idle) {
+		if s.host == host {
 			d.idle = slices.Delete(d.idle, i, i+1)
 			return s
 		}
@@ -313,7 +313,7 @@ func (s *socket) exchange(req *http.Request) (*http.Response, error) {
 
 func (s *socket) answer(req *http.Request) (*http.Response, error) {
 	for range interim {
-		resp, err := http.ReadResponse(s.r, req) //nolint:bodyclose // the caller of RoundTrip closes it
+		resp, err := http.ReadResponse(s.r, req)
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF) && s.got == 0:
 			return nil, io.EOF

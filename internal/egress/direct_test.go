@@ -72,7 +72,7 @@ func listen(t *testing.T, f func(*wire)) *peer {
 			mu.Unlock()
 			n := p.sockets.Add(1)
 			running.Go(func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				f(&wire{Conn: c, r: bufio.NewReader(c), n: n})
 			})
 		}
@@ -121,7 +121,7 @@ func ask(d http.RoundTripper, req *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	return string(text), err
 }

@@ -38,9 +38,9 @@ func TestOnlyPublicAddressesAreLetThrough(t *testing.T) {
 	} {
 		for address := range strings.FieldsSeq(addresses) {
 			err := judge(address)
-			what, _, _ := strings.Cut(what, " (")
-			if what == "" && err != nil || what != "" && (err == nil || !strings.Contains(err.Error(), what)) {
-				t.Errorf("%s: got %v, want %q", address, err, what)
+			says, _, _ := strings.Cut(what, " (")
+			if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+				t.Errorf("%s: got %v, want %q", address, err, says)
 			}
 		}
 	}
@@ -154,7 +154,7 @@ func (d *dns) resolver(t *testing.T) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		d.wait.Go(func() {
-			defer server.Close()
+			defer func() { _ = server.Close() }()
 			d.serve(server)
 		})
 		return client, nil
@@ -175,7 +175,7 @@ func (d *dns) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil { //nolint:gosec // short
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
 			return
 		}
 	}

@@ -60,7 +60,7 @@ func secure(t *testing.T, cert, key string, want tls.ClientAuthType) (url string
 	}
 	shown = new(atomic.Int32)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		shown.Add(int32(len(r.TLS.PeerCertificates))) //nolint:gosec // one
+		shown.Add(int32(len(r.TLS.PeerCertificates)))
 		_, _ = io.WriteString(w, "hello")
 	}))
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: want}

@@ -31,7 +31,8 @@ type Source struct {
 
 // Servers reads the map of definitions, in its order. Faults within a definition
 // make that server Invalid; a map or a name that cannot be used is a fault of
-// the file. Servers that are disabled are left out. A nil map gives no servers.
+// the file. They are the operator's word. Servers that are disabled are left out. A
+// nil map gives no servers.
 func Servers(n *document.Node, from Source, r *document.Report) []jackfield.Server {
 	if n.IsNull() {
 		return nil
@@ -95,7 +96,7 @@ func (d *definition) read(name string) (s jackfield.Server, enabled bool) {
 		return jackfield.Server{}, false
 	}
 	s = jackfield.Server{
-		ID: jackfield.ServerID(name), Name: name,
+		ID: jackfield.ServerID(name), Name: name, Operator: true,
 		About: d.about(),
 		Usage: d.usage(),
 		Tools: d.tools(),

@@ -64,7 +64,7 @@ func TestCertificatesAreReadFromFilesAndFromText(t *testing.T) {
 		fmt.Sprintf(`{"ca": %q, "cert": %q, "key": %q, "serverName": "x.test"}`, cert, cert, key),
 	} {
 		s, _ := readTLS(t, dir, "https://a.test", settings, env)
-		if s.Endpoint.TLS != want || s.Invalid != "" {
+		if s.Endpoint.TLS != want || s.Invalid != "" || !s.Operator {
 			t.Errorf("%.60s: got %+v, %s", settings, s.Endpoint.TLS, s.Invalid)
 		}
 	}
