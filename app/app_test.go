@@ -36,6 +36,8 @@ type house struct {
 	logs *logged
 	base string // where it is; empty: where App says
 
+	level string // of the log messages that its client wants; empty: none
+
 	mu     sync.Mutex
 	config *Config // what Reread finds
 }
@@ -125,6 +127,9 @@ func (h *house) ask(path, method, params string) (wire.Raw, *wire.Error) {
 		body += ","
 	}
 	body += `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	if h.level != "" {
+		body = strings.Replace(body, `"_meta":{`, `"_meta":{"io.modelcontextprotocol/logLevel":"`+h.level+`",`, 1)
+	}
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.at()+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)

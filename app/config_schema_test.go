@@ -91,6 +91,8 @@ func TestTheSchemaAgreesWithTheLoader(t *testing.T) {
 		{false, `{"mcpServers": {"a": "x"}}`},
 		{false, `{"mcpServers": {"a": {"command": "x", "timout": 1}}}`},
 		{false, `{"mcpServers": {"a": {"command": "x", "sharing": "all"}}}`},
+		{true, `{"mcpServers": {"a": {"command": "x", "onSessionLoss": "replay"}}}`},
+		{false, `{"mcpServers": {"a": {"command": "x", "onSessionLoss": "retry"}}}`},
 		{false, `{"mcpServers": {"a": {"command": "x", "args": "y"}}}`},
 		{false, `{"mcpServers": {"a": {"command": "x", "startup": "no"}}}`},
 		{false, `{"mcpServers": {"a": {"command": "x", "tools": ["*"]}}}`},
