@@ -25,6 +25,7 @@ type client struct {
 	caps    string
 	params  map[string]string // Mcp-Param headers of its calls
 	session string
+	about   string // what initialize answered
 	last    atomic.Int64
 	// answer answers a question: method and params to a result; nil: none is expected.
 	answer func(method string, params wire.Raw) string
@@ -74,6 +75,7 @@ func connect(t *testing.T, base, path, version, caps string) *client {
 	if err != nil || resp.StatusCode != 200 || !strings.Contains(string(text), `"protocolVersion":"`+version+`"`) {
 		t.Fatalf("initialize: %d %s %v", resp.StatusCode, text, err)
 	}
+	c.about = string(text)
 	c.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	return c
 }
@@ -353,7 +355,7 @@ func (c *client) listen(filter string) {
 	if c.modern() {
 		method = http.MethodPost
 		body = strings.NewReader(`{"jsonrpc":"2.0","id":"listen-9007199254740993","method":"subscriptions/listen","params":{"notifications":` + filter +
-			`,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`)
+			`,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":` + c.caps + `}}}`)
 		header["Content-Type"], header["Accept"], header[wire.HeaderMethod] = "application/json", "application/json, text/event-stream", "subscriptions/listen"
 		delete(header, wire.HeaderSession)
 	}

@@ -258,10 +258,14 @@ func (s *Server) listTasks(t *turn) []byte {
 	return t.result(members)
 }
 
-// TaskStatus tells all who listen how far a task is.
+// TaskStatus tells all who listen how far a task is, if there is one of that id.
 func (s *Server) TaskStatus(id string) {
 	s.tasks.mu.Lock()
 	k := s.findTask(id)
+	if k == nil {
+		s.tasks.mu.Unlock()
+		return
+	}
 	method, params := "notifications/tasks/status", "{"+k.members(false)+"}"
 	if s.era() == Modern {
 		method, params = "notifications/tasks", "{"+k.detailed()+"}"
