@@ -36,18 +36,19 @@ type house struct {
 
 // script is how a server behaves. house.mu protects it.
 type script struct {
-	def     jackfield.Server
-	shape   exchange.Shape
-	lists   [4][]string
-	listErr error
-	dialErr error
-	dialing time.Duration
-	answer  func(c *conn, ctx context.Context, r *exchange.Request, p exchange.Peer) (exchange.Result, error)
-	silent  bool              // it offers no stream
-	refuses bool              // it agrees to nothing
-	hints   map[string]string // annotations of tools
-	dials   int
-	conns   []*conn
+	def      jackfield.Server
+	shape    exchange.Shape
+	lists    [4][]string
+	listErr  error
+	dialErr  error
+	dialing  time.Duration
+	answer   func(c *conn, ctx context.Context, r *exchange.Request, p exchange.Peer) (exchange.Result, error)
+	silent   bool              // it offers no stream
+	refuses  bool              // it agrees to nothing
+	hints    map[string]string // annotations of tools
+	standing time.Duration     // before a stream stands
+	dials    int
+	conns    []*conn
 }
 
 const (
@@ -281,7 +282,7 @@ func (c *conn) Notify(_ context.Context, method string, params wire.Raw) error {
 
 func (c *conn) Listen(ctx context.Context, in exchange.Interest) error {
 	c.h.mu.Lock()
-	silent, refuses := c.s.silent, c.s.refuses
+	silent, refuses, standing := c.s.silent, c.s.refuses, c.s.standing
 	c.h.mu.Unlock()
 	if silent {
 		return fmt.Errorf("listening: %w", exchange.ErrNoStream)
@@ -289,6 +290,9 @@ func (c *conn) Listen(ctx context.Context, in exchange.Interest) error {
 	feed := strings.Join(append(slices.Clone(in.URIs), in.Tasks...), " ")
 	if in.Lists {
 		feed = "lists"
+	}
+	if standing > 0 {
+		time.Sleep(standing)
 	}
 	c.mu.Lock()
 	if c.hearing == nil {

@@ -245,8 +245,13 @@ func (b *Broker) run(ctx context.Context, ln *line) {
 			}
 			// The new one listens before the old one stops.
 			old, before := feeds, lease
+			b.hub.mu.Lock()
+			ln.missLocked()
+			ln.agreed = map[feed]bool{}
+			b.hub.mu.Unlock()
 			lease, feeds = next, b.listenOn(ctx, ln, next)
 			feeds.adjust()
+			feeds.moved(ctx)
 			old.stop()
 			before.Release()
 		case end := <-feeds.ended:
@@ -292,6 +297,7 @@ func (b *Broker) lost(ctx context.Context, ln *line) {
 		return // it was ended
 	}
 	s, ok := b.server(ln.key.Server)
+	ln.missLocked()
 	for l := range ln.listeners {
 		if ok && l.keeps(s) {
 			b.connectLocked(l, s.ID)
@@ -417,6 +423,7 @@ func (f *feeds) adjust() {
 		pause := time.Duration(0)
 		if n := f.again[one]; n > 0 {
 			pause = min(lastAgain, firstAgain<<min(n-1, 10))
+			pause = pause/2 + rand.N(pause/2) //nolint:gosec // no secret depends on it
 		}
 		f.work.Go(func() { f.listen(ctx, one, pause) })
 	}
@@ -497,6 +504,10 @@ func (b *Broker) said(ln *line, f feed, agreed bool) {
 		return
 	}
 	ln.agreed[f] = agreed
+	ln.look()
+	if agreed && f.uri != "" {
+		b.caughtUpLocked(ln, f.uri)
+	}
 	for l := range ln.listeners {
 		l.box.poke()
 	}

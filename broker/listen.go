@@ -60,6 +60,8 @@ type listener struct {
 	// uris are the resources it is subscribed to: for each server, its URI and
 	// that of the listener.
 	uris map[jackfield.ServerID]map[string]string
+	// missed are those whose updates may have gone unheard.
+	missed map[own]bool
 	// tasks are the tasks that it follows, of each server.
 	tasks map[jackfield.ServerID]map[string]bool
 	// tried says of servers that are opened for its sake whether the first attempt
