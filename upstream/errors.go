@@ -74,6 +74,7 @@ var errClosed = errors.New("the connection was closed")
 type failure struct {
 	code       jackfield.Code
 	kind       jackfield.FailureKind // empty: what classify makes of the rest
+	limit      string                // of ours, by its name in the configuration, when that is what is in the way
 	stage      string
 	what       string // follows `server "name": `
 	err        error  // the cause; may be nil
@@ -106,7 +107,7 @@ func (f *failure) As(target any) bool {
 // public is the failure in the words of the house. Without a stage it happened in a
 // call.
 func (f *failure) public(message string, err error) *jackfield.Failure {
-	out := &jackfield.Failure{Kind: f.classify(), Stage: f.stage, Status: f.status, Message: message, Err: err}
+	out := &jackfield.Failure{Kind: f.classify(), Stage: f.stage, Status: f.status, Limit: f.limit, Message: message, Err: err}
 	if out.Stage == "" {
 		out.Stage = stageCall
 	}

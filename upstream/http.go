@@ -191,7 +191,11 @@ func (r *reply) text(limit int) ([]byte, error) {
 }
 
 func tooLarge(limit int) *failure {
-	return protocolFailure("it sent a message longer than %d bytes", limit)
+	const name = "limits.message"
+	return &failure{
+		code: jackfield.Unavailable, kind: jackfield.FailureBudget, stage: StageProtocol, limit: name,
+		what: fmt.Sprintf("it sent a message longer than %d bytes; ask for less, or raise %s", limit, name),
+	}
 }
 
 // mediaType is the essence of the content type, without parameters.

@@ -217,7 +217,7 @@ func TestACallThatFailsSaysWhyAndWhetherItWasSent(t *testing.T) {
 			"401, in JSON": {"status", `{"code":401,"text":"{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-32602,\"message\":\"sign in\"}}"}`, jackfield.AuthRequired, true, "HTTP 401"},
 			"429, in JSON": {"status", `{"code":429,"text":"{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-32602,\"message\":\"slowly\"}}"}`, jackfield.Exhausted, true, "slowly"},
 			"403":          {"status", `{"code":403}`, jackfield.Forbidden, true, "HTTP 403"},
-			"429":          {"status", `{"code":429,"after":"3"}`, jackfield.Exhausted, true, "tried again in 3s"},
+			"429":          {"status", `{"code":429,"after":"3"}`, jackfield.Exhausted, true, "left alone for 3s"},
 			"500":          {"status", `{"code":500}`, jackfield.Unavailable, false, "HTTP 500"},
 			"503":          {"status", `{"code":503,"after":"Mon, 01 Jan 2001 00:00:00 GMT"}`, jackfield.Unavailable, false, "HTTP 503"},
 			"302":          {"status", `{"code":302}`, jackfield.Unavailable, false, "redirects are not followed"},
