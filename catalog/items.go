@@ -36,7 +36,8 @@ var seed = maphash.MakeSeed()
 
 // prepare finds what each item is called. dropped is told of those that cannot be
 // offered: without a name, or with one that stands twice, or (headers) with
-// annotations that an HTTP client must refuse.
+// annotations that an HTTP client must refuse. What clients have to repeat in
+// headers is found for every server: a modern client repeats it to us.
 func prepare(k Kind, raws []wire.Raw, headers bool, dropped func(name, reason string)) *listing {
 	l := &listing{items: make([]item, 0, len(raws))}
 	var sum maphash.Hash
@@ -52,13 +53,13 @@ func prepare(k Kind, raws []wire.Raw, headers bool, dropped func(name, reason st
 			dropped(it.key, "it is listed twice; the first one counts")
 			continue
 		}
-		if k == Tools && headers {
+		if k == Tools {
 			found, err := paramHeaders(raw)
-			if err != nil {
+			if err != nil && headers {
 				dropped(it.key, err.Error())
 				continue
 			}
-			if found != nil {
+			if err == nil && found != nil {
 				if l.headers == nil {
 					l.headers = map[string][]ParamHeader{}
 				}

@@ -385,6 +385,13 @@ func TestHeadersOfToolsAreKnownAndBadOnesDropTheTool(t *testing.T) {
 			s.def.Endpoint.Transport, s.def.Version, s.shape.Version = jackfield.TransportHTTP, 3, exchange.LatestLegacy
 		})
 		w.list(w.view("a"), Tools).want(t, "a__good", "a__bad")
+		// Modern clients send them to us whatever the server is.
+		if got := w.c.ParamHeaders("a", ann, "good"); fmt.Sprint(got) != "[{N [o n]} {Region [r]}]" {
+			t.Errorf("%v", got)
+		}
+		if got := w.c.ParamHeaders("a", ann, "bad"); got != nil {
+			t.Errorf("%v", got)
+		}
 	})
 }
 
