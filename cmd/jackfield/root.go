@@ -47,7 +47,7 @@ func (s *shell) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "print JSON instead of text")
 	root.AddCommand(
 		s.serveCommand(), s.configCommand(), s.doctorCommand(), s.topCommand(), s.serversCommand(), s.toolsCommand(), s.callCommand(),
-		s.versionCommand(), s.demoCommand(),
+		s.connectCommand(), s.versionCommand(), s.demoCommand(),
 	)
 	return root
 }
