@@ -152,6 +152,7 @@ func (p *parts) handler() http.Handler {
 		Authenticate: authn.Token(p.config.Auth.Token),
 		Warnings:     func(id jackfield.ServerID) []string { return (*p.warnings.Load())[id] },
 		Connections:  p.board.Status,
+		Reset:        func(s jackfield.Server) { p.board.Reset(ofServer(s.ID)) },
 		Shape:        p.catalog.Shape,
 		Sharing:      p.sharing,
 		Listings:     p.listings,

@@ -86,9 +86,14 @@ func (s *shell) token(file string) (jackfield.Secret, error) {
 
 // get asks the API and decodes the answer.
 func (c *client) get(ctx context.Context, path string, into any) error {
+	return c.send(ctx, http.MethodGet, path, into)
+}
+
+// send asks the API for something.
+func (c *client) send(ctx context.Context, method, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerIn)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, http.NoBody)
 	if err != nil {
 		return err
 	}

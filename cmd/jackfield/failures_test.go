@@ -145,6 +145,16 @@ func TestFailuresOfRealServersAreToldEverywhere(t *testing.T) {
 			t.Errorf("%s: the caller was told %q, and the log says:\n%s", c.name, quoted, log)
 		}
 	}
+	code, said, errs := r.run("", "servers", "reset", "auth")
+	if code != exitOK || said != "auth begins anew with the next call.\n" {
+		t.Errorf("reset: code %d, %s%s", code, said, errs)
+	}
+	if _, page, _ := r.run("", "servers", "auth"); strings.Contains(page, "failed (") {
+		t.Errorf("after the reset:\n%s", page)
+	}
+	if code, _, _ := r.run("", "servers", "reset", "nobody"); code != exitUsage {
+		t.Errorf("reset of nobody: code %d", code)
+	}
 	r.signals <- os.Interrupt
 	if code := s.ends(t); code != exitOK {
 		t.Errorf("code %d", code)

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -40,6 +42,37 @@ func (s *shell) serversCommand() *cobra.Command {
 				return s.oneServer(cmd.Context(), c, args[0])
 			}
 			return s.allServers(cmd.Context(), c)
+		},
+	}
+	r.flags(cmd)
+	cmd.AddCommand(s.resetCommand())
+	return cmd
+}
+
+func (s *shell) resetCommand() *cobra.Command {
+	var r reach
+	cmd := &cobra.Command{
+		Use:   "reset SERVER",
+		Short: "Forget that a server failed, and let its connections be made anew",
+		Long: `Forgets that a server failed: the next call connects to it, whenever the next
+attempt was due. Connections that are open take no more calls, and are closed when
+those under way have ended.`,
+		Args:              args(1, 1),
+		ValidArgsFunction: s.completeServers(&r, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := s.client(r)
+			if err != nil {
+				return err
+			}
+			var v api.ServerStatus
+			if err := c.send(cmd.Context(), http.MethodPost, "/api/v1/servers/"+url.PathEscape(args[0])+"/reset", &v); err != nil {
+				return err
+			}
+			if s.json {
+				return s.printJSON(v)
+			}
+			fmt.Fprintf(s.out, "%s begins anew with the next call.\n", printable(v.Name))
+			return nil
 		},
 	}
 	r.flags(cmd)

@@ -31,8 +31,11 @@ type Handler struct {
 	Degraded    func() error                                       // nil: in full; the error says what it does without
 	Readiness   func() (Readiness, []string)                       // whether it takes calls, and what it does without
 	Calls       func(jackfield.ServerID) Calls                     // what is counted of a server's calls
-	Version     string                                             // of the gateway
-	Log         *slog.Logger
+	// Reset drains a server's connections and forgets its failures; nil: nobody can.
+	Reset func(jackfield.Server)
+
+	Version string // of the gateway
+	Log     *slog.Logger
 }
 
 // Mount adds the routes to mux: /healthz, /readyz and everything below /api/.
@@ -42,12 +45,34 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	api := http.NewServeMux()
 	api.Handle("/api/v1/servers", h.route(h.servers))
 	api.Handle("/api/v1/servers/{name}", h.route(h.server))
+	if h.Reset != nil {
+		api.HandleFunc("POST /api/v1/servers/{name}/reset", h.reset)
+	}
 	api.Handle("/api/v1/listings", h.route(h.listings, "server", "kind"))
 	api.Handle("/", h.route(func(r *http.Request) (any, error) {
 		return nil, jackfield.Errorf(jackfield.NotFound,
 			"there is nothing at %s; there are /api/v1/servers, /api/v1/servers/{name} and /api/v1/listings", r.URL.Path)
 	}))
 	mux.Handle("/api/", api)
+}
+
+// reset has a server begun anew, and answers with what is known of it then.
+func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
+	_, err := h.Authenticate(r)
+	if err == nil {
+		err = checkQuery(r, nil)
+	}
+	var s jackfield.Server
+	if err == nil {
+		s, err = h.find(r.PathValue("name"))
+	}
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.Reset(s)
+	status := h.describe(s, h.held()[s.ID], time.Now())
+	answer(w, http.StatusOK, "application/json", status)
 }
 
 // readOnly lets GET and HEAD through.
