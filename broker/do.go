@@ -122,18 +122,27 @@ func (q *query) read(ctx context.Context) (exchange.Result, error) {
 	if err != nil {
 		return exchange.Result{}, err
 	}
-	return q.rewritten(ctx, "uri", t)
+	res, err := q.rewritten(ctx, "uri", t)
+	if err == nil && q.c.Only == "" && t.Key != uri {
+		res.Raw = underURI(res.Raw, t.Key, uri)
+	}
+	return res, err
 }
 
-// resource finds the one server that has a resource: it is listed, or a template
-// expands to it, or the caller was given a link to it.
+// resource finds the one server that has a resource: it is listed, or a tool links to
+// it as its user interface, or a template expands to it, or the caller was given a
+// link to it.
 func (q *query) resource(ctx context.Context, uri string) (catalog.Target, error) {
 	found := q.v.FindURI(q.owner, uri)
 	if len(found) == 0 {
 		if t, ok := q.linked(uri, nil); ok {
 			return t, nil
 		}
-		for _, k := range []catalog.Kind{catalog.Resources, catalog.Templates} {
+		kinds := []catalog.Kind{catalog.Resources, catalog.Templates}
+		if strings.HasPrefix(uri, "ui://") {
+			kinds = append(kinds, catalog.Tools)
+		}
+		for _, k := range kinds {
 			if err := q.v.Settle(ctx, q.owner, k, "", waitURI); err != nil {
 				return catalog.Target{}, err
 			}

@@ -39,6 +39,7 @@ type script struct {
 	def      jackfield.Server
 	shape    exchange.Shape
 	lists    [4][]string
+	extra    map[string]string // more members of what is listed under a name
 	listErr  error
 	dialErr  error
 	dialing  time.Duration
@@ -198,6 +199,9 @@ func (h *house) fetch(ctx context.Context, s jackfield.Server, owner jackfield.S
 			item := wire.AppendString([]byte(`{"`+member+`":`), name)
 			if hints := sc.hints[name]; hints != "" {
 				item = append(item, `,"annotations":`+hints...)
+			}
+			if more := sc.extra[name]; more != "" {
+				item = append(item, ","+more...)
 			}
 			got.Lists[k].Items = append(got.Lists[k].Items, append(item, '}'))
 		}

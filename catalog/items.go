@@ -22,6 +22,7 @@ type item struct {
 	at, end  int32  // where that stands in raw, quotes included
 	template *template
 	effect   exchange.Effect // of a tool, as its annotations say
+	links    []link          // of a tool, to its user interface; in the order in which they stand
 	bare     *item           // the same for revisions before 2026-07-28, where it differs
 }
 
@@ -30,7 +31,7 @@ func (i *item) quoted() wire.Raw { return i.raw[i.at:i.end] }
 
 // keyMembers are the members that things are known by, for each kind, and what else
 // is read of them.
-var keyMembers = [numKinds][]string{{"name", "annotations", "outputSchema"}, {"name"}, {"uri"}, {"uriTemplate"}}
+var keyMembers = [numKinds][]string{{"name", "annotations", "outputSchema", "execution", "_meta"}, {"name"}, {"uri"}, {"uriTemplate"}}
 
 var seed = maphash.MakeSeed()
 
@@ -85,6 +86,12 @@ func parseItem(k Kind, raw wire.Raw) (item, error) {
 	if !ok || key == "" {
 		return item{}, fmt.Errorf("an item of %s has no %s", k.Method(), member[0])
 	}
+	if k == Tools {
+		if execution, ok := anyClient(o.Get("execution")); ok {
+			o.Set("execution", execution)
+			return parseItem(k, o.Raw())
+		}
+	}
 	at, end := o.Span(member[0])
 	it := item{raw: raw, key: key, at: int32(at), end: int32(end)}
 	switch k {
@@ -92,6 +99,10 @@ func parseItem(k Kind, raw wire.Raw) (item, error) {
 		it.template, _ = parseTemplate(key)
 	case Tools:
 		it.effect = effectIn(o.Get("annotations"))
+		if meta := o.Get("_meta"); meta != nil {
+			from, _ := o.Span("_meta")
+			it.links = linksIn(meta, from)
+		}
 		if schema := o.Get("outputSchema"); schema != nil && !ofObjects(schema) {
 			o.Delete("outputSchema")
 			bare, err := parseItem(k, o.Raw())

@@ -20,11 +20,14 @@ type table struct {
 	kind    Kind
 	only    bool
 	limits  Limits
-	deps    []*listing // what it was built from, one for each server; nil: never listed
+	deps    []*listing // what it was built from, one for each server, of tools two; nil: never listed
 	rows    []row
 	byKey   map[string]int32   // row of each final name or URI
 	clashes map[string][]int32 // rows of each URI that more than one server lists
 	digest  uint64             // over the final names, in order
+
+	linked    map[string][]*jackfield.Server // who links to each URI; of tools
+	elsewhere map[owned]bool                 // links that the view must rewrite
 
 	fresh atomic.Pointer[freshness]
 	first atomic.Pointer[written] // the first page, as it was last written
@@ -64,14 +67,15 @@ type freshness struct {
 // build makes the table of what the servers of the view list.
 func (v *View) build(k Kind, deps []*listing) *table {
 	t := &table{kind: k, only: v.only, limits: v.c.o.Limits, deps: deps}
+	lists, others := deps[:len(v.servers)], deps[len(v.servers):]
 	n := 0
-	for _, l := range deps {
+	for _, l := range lists {
 		if l != nil {
 			n += len(l.items)
 		}
 	}
 	t.rows = make([]row, 0, n)
-	for i, l := range deps {
+	for i, l := range lists {
 		if l == nil {
 			continue
 		}
@@ -93,6 +97,9 @@ func (v *View) build(k Kind, deps []*listing) *table {
 		t.part()
 	}
 	t.index(v.c)
+	if !v.only && k == Tools {
+		t.link(v.servers, others)
+	}
 	return t
 }
 
@@ -225,7 +232,7 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	b := make([]byte, 0, len(bare)+96)
 	b = append(b, `{"resultType":"complete","ttlMs":`...)
 	b = strconv.AppendInt(b, seconds*1000, 10)
-	if f.public {
+	if f.public && t.elsewhere == nil { // which of them are rewritten may depend on who looks
 		b = append(b, `,"cacheScope":"public",`...)
 	} else {
 		b = append(b, `,"cacheScope":"private",`...)
@@ -268,17 +275,20 @@ func (t *table) write(from int, bare bool) wire.Raw {
 		if i > from {
 			b = append(b, ',')
 		}
-		b = t.rows[i].appendTo(b, bare)
+		b = t.appendRow(b, &t.rows[i], bare)
 	}
 	return append(b, `]}`...)
 }
 
-// appendTo appends the item as its server wrote it, under its final name; bare
+// appendRow appends an item as its server wrote it, under its final name; bare
 // without what revisions before 2026-07-28 do not know.
-func (r *row) appendTo(b []byte, bare bool) []byte {
+func (t *table) appendRow(b []byte, r *row, bare bool) []byte {
 	it := r.item
 	if bare && it.bare != nil {
 		it = it.bare
+	}
+	if t.elsewhere != nil && len(it.links) > 0 {
+		return t.appendLinked(b, r, it)
 	}
 	if r.final == it.key {
 		return append(b, it.raw...)

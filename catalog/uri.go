@@ -12,25 +12,39 @@ import (
 //	jackfield://{server}//{URI}    a template, as it is, so that its values come back as they went
 //
 // with the server's name escaped as a path segment. An escaped URI never begins with
-// a slash, so that the two cannot be confused.
-const uriScheme = "jackfield://"
+// a slash, so that the two cannot be confused. What begins with ui:// stands below
+// ui://jackfield/ instead: clients that show user interfaces take no other scheme.
+const (
+	uriScheme = "jackfield://"
+	uiPrefix  = uiScheme + "jackfield/"
+)
+
+// prefixOf begins the URIs in a view that say whose resource they stand for.
+func prefixOf(uri string) string {
+	if strings.HasPrefix(uri, uiScheme) {
+		return uiPrefix
+	}
+	return uriScheme
+}
 
 // QualifiedURI is a URI in a view that says whose resource it stands for. Every view
 // understands it.
 func QualifiedURI(server, uri string) string {
-	return uriScheme + url.PathEscape(server) + "/" + url.PathEscape(uri)
+	return prefixOf(uri) + url.PathEscape(server) + "/" + url.PathEscape(uri)
 }
 
 // qualifiedTemplate is a template whose expansions say whose resource they stand for.
 func qualifiedTemplate(server, text string) string {
-	return uriScheme + url.PathEscape(server) + "//" + text
+	return prefixOf(text) + url.PathEscape(server) + "//" + text
 }
 
 // splitURI is the inverse of QualifiedURI, and of what a qualifiedTemplate expands to.
 func splitURI(final string) (server, uri string, ok bool) {
 	rest, ok := strings.CutPrefix(final, uriScheme)
 	if !ok {
-		return "", "", false
+		if rest, ok = strings.CutPrefix(final, uiPrefix); !ok {
+			return "", "", false
+		}
 	}
 	server, uri, ok = strings.Cut(rest, "/")
 	if !ok || server == "" || uri == "" {

@@ -190,8 +190,8 @@ func (v *View) Unlisted(owner jackfield.Scope, k Kind) []string {
 	return names
 }
 
-// FindURI is what a URI stands for: a resource that is listed, or else one that a
-// template expands to. Where that is not one server's alone there is a target for
+// FindURI is what a URI stands for: a resource that is listed, or one that tools link
+// to as their user interface, or else one that a template expands to. Where that is not one server's alone there is a target for
 // each; where nobody is known to have it, none.
 func (v *View) FindURI(owner jackfield.Scope, uri string) []Target {
 	if v.only {
@@ -206,6 +206,9 @@ func (v *View) FindURI(owner jackfield.Scope, uri string) []Target {
 	}
 	if rows := listed.clashes[uri]; rows != nil {
 		return listed.targets(rows)
+	}
+	if linked := v.interfaces(owner, uri); linked != nil {
+		return linked
 	}
 	if server, rest, ok := splitURI(uri); ok {
 		return v.qualified(server, rest)
@@ -310,7 +313,11 @@ func (v *View) quick(owner jackfield.Scope, k Kind) (*table, *freshness, bool) {
 func (v *View) look(owner jackfield.Scope, k Kind, show bool) (*table, *freshness, error) {
 	slot := v.slot(owner, k)
 	t := slot.Load()
-	deps := make([]*listing, len(v.servers))
+	size := len(v.servers)
+	if k == Tools && !v.only {
+		size *= 2 // what tools link to is found among the resources
+	}
+	deps := make([]*listing, size)
 	f, err := v.c.survey(v, owner, k, deps, show)
 	if err != nil {
 		return nil, nil, err
@@ -335,6 +342,9 @@ func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing
 		e := c.entryLocked(&v.servers[i], owner, k)
 		s := &e.lists[k]
 		deps[i] = s.list
+		if len(deps) > len(v.servers) {
+			deps[len(v.servers)+i] = c.entryLocked(&v.servers[i], owner, Resources).lists[Resources].list
+		}
 		ttl, look := e.lasts(k, now)
 		if due := now.Add(ttl); i == 0 || due.Before(f.due) {
 			f.due = due

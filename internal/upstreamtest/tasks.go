@@ -13,9 +13,9 @@ import (
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
-// taskCapabilities are what a server with tasks declares, in the words of its era.
-const taskCapabilities = `"extensions":{"io.modelcontextprotocol/tasks":{}},` +
-	`"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}},`
+// taskCapability is what a server with tasks declares in the words of 2025-11-25,
+// besides the extension of 2026-07-28.
+const taskCapability = `"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}},`
 
 const needsTasks = `{"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}`
 

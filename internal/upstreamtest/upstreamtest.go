@@ -63,6 +63,7 @@ type Script struct {
 	Tools        []string // more tools, which answer with their own name
 	Header       string   // adds the tool routed, whose argument region travels in Mcp-Param-{Header} too, and badly, which no HTTP client may call (modern)
 	Bare         bool     // no tools of ours, only Tools
+	App          string   // ui:// URI that every tool links to, which is not listed
 	Tasks        bool     // declares that calls can be tasks; the tool is task, see makeTask
 	Page         int      // items on a page of a list; 0: all
 	Pages        int      // how many pages a list claims to have, with the same items again; 0: as many as it has
@@ -111,6 +112,7 @@ type Server struct {
 	logs      map[string]*eventLog
 	extra     []string // tools that came later
 	onAnswer  func(text string)
+	heard     map[string]wire.Raw // params of the last notification, by method
 	last      int
 }
 
@@ -131,7 +133,7 @@ func newServer(script Script) *Server {
 	return &Server{
 		life: life, end: end,
 		script: script, faults: script.Faults, changed: make(chan struct{}), counts: map[string]int{},
-		sessions: map[string]*session{}, listeners: map[*listener]bool{}, logs: map[string]*eventLog{},
+		heard: map[string]wire.Raw{}, sessions: map[string]*session{}, listeners: map[*listener]bool{}, logs: map[string]*eventLog{},
 	}
 }
 
@@ -389,6 +391,19 @@ func (s *Server) OnAnswer(f func(text string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onAnswer = f
+}
+
+// hear notes a notification of the client's.
+func (s *Server) hear(m wire.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard[m.Method] = m.Params
+}
+
+func (s *Server) lastHeard(method string) wire.Raw {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard[method]
 }
 
 // takeFault returns the fault that is due for a method.

@@ -1,6 +1,7 @@
 package upstreamtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -69,6 +70,7 @@ func (t *turn) text(s string) []byte {
 // toolNames are the words; see call.
 var toolNames = []string{
 	"echo", "slow", "progress", "log", "ask", "drop", "garbage", "big", "change", "exit", "error", "raw", "mirror", "poll", "status",
+	"say", "heard",
 }
 
 func (s *Server) tools() []string {
@@ -104,16 +106,27 @@ const capabilities = `{"tools":{"listChanged":true},"prompts":{"listChanged":tru
 
 // capabilities are what the server declares.
 func (s *Server) capabilities() string {
+	extensions, more := []string{}, ""
 	if s.script.Tasks {
-		return "{" + taskCapabilities + capabilities[1:]
+		extensions, more = append(extensions, `"io.modelcontextprotocol/tasks":{}`), taskCapability
 	}
-	return capabilities
+	if s.script.App != "" {
+		extensions = append(extensions, `"io.modelcontextprotocol/ui":`+appCapability)
+	}
+	if len(extensions) > 0 {
+		more += `"extensions":{` + strings.Join(extensions, ",") + `},`
+	}
+	return "{" + more + capabilities[1:]
 }
 
 const serverInfo = `{"name":"upstreamtest","version":"1"}`
 
-// handle answers a request; nil means that there is no answer.
+// handle answers a request; nil means that there is no answer. Params with the
+// member "x-mirror":true are answered with themselves, whatever the method.
 func (s *Server) handle(ctx context.Context, t *turn) []byte {
+	if bytes.Contains(t.m.Params, []byte(`"x-mirror":true`)) {
+		return t.result(`"params":` + string(t.m.Params))
+	}
 	switch t.m.Method {
 	case "server/discover":
 		versions := `["2026-07-28"]`
@@ -132,7 +145,7 @@ func (s *Server) handle(ctx context.Context, t *turn) []byte {
 	case "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
 		return t.result("")
 	case "tools/list":
-		return s.list(t, "tools", s.tools(), `{"name":%q,"description":"a word","inputSchema":%s}`)
+		return s.list(t, "tools", s.tools(), `{"name":%q,"description":"a word","inputSchema":%s`+s.appLink()+`}`)
 	case "prompts/list":
 		return s.list(t, "prompts", []string{"greet"}, `{"name":%q}`)
 	case "resources/list":
@@ -142,6 +155,9 @@ func (s *Server) handle(ctx context.Context, t *turn) []byte {
 	case "prompts/get":
 		return t.result(`"messages":[{"role":"user","content":{"type":"text","text":"hello"}}]`)
 	case "resources/read":
+		if view := s.appView(t); view != "" {
+			return t.result(view)
+		}
 		return t.result(`"contents":[{"uri":"test://a","text":"content of a"}],"ttlMs":0,"cacheScope":"private"`)
 	case "completion/complete":
 		return t.result(`"completion":{"values":["one","two"]}`)
@@ -227,9 +243,11 @@ type arguments struct {
 //	big {bytes}                answers with that many bytes of text
 //	change {kind}              announces a changed list: tools, prompts or resources; or kind "updated", text the uri
 //	exit {code, text}          writes text to stderr and ends the process
-//	error {code, text, data}   answers with a JSON-RPC error
+//	error {code, text, data}   answers with a JSON-RPC error; or with exactly the one in result
 //	raw {result}               answers with exactly this result
 //	mirror {}                  answers with the params and HTTP headers that arrived
+//	say {method, params}       sends exactly this notification; "TOKEN" in it becomes the progress token
+//	heard {method}             answers with the params of the last notification of that method
 //	poll {retry, times}        closes the stream; the answer is there when the client has come back times times
 //	status {code, after, text} answers with an HTTP status, Retry-After, and a text in which ID is the request's id
 func (s *Server) call(ctx context.Context, t *turn) []byte {
@@ -270,7 +288,16 @@ func (s *Server) call(ctx context.Context, t *turn) []byte {
 		return t.text(strings.Repeat("x", a.Bytes))
 	case "raw":
 		return wire.AppendResult(nil, t.m.ID, wire.Raw(a.Result))
+	case "say":
+		token := strings.ReplaceAll(string(a.Params), `"TOKEN"`, string(t.meta.Progress))
+		t.notify(a.Method, token)
+		return t.text("said")
+	case "heard":
+		return t.result(`"content":[],"params":` + string(orNull(s.lastHeard(a.Method))))
 	case "error":
+		if a.Result != nil {
+			return wire.AppendError(nil, t.m.ID, wire.ParseError(wire.Raw(a.Result)))
+		}
 		return wire.AppendError(nil, t.m.ID, &wire.Error{Code: a.Code, Message: a.Text, Data: wire.Raw(a.Data)})
 	case "mirror":
 		headers, err := json.Marshal(t.mirror)
