@@ -57,8 +57,8 @@ func TestQuestionsThatMakeNoSenseFailTheCall(t *testing.T) {
 
 func TestAResultOfAnUnknownTypePassesUntouched(t *testing.T) {
 	d := patch(t, upstreamtest.New(t, upstreamtest.Script{}))
-	const task = `{"resultType":"task","task":{"taskId":"7","ttl":9007199254740993}}`
-	if got := d.call(t, "raw", `{"result":`+task+`}`); got != task {
+	const odd = `{"resultType":"vendor/odd","odd":{"id":"7","n":9007199254740993}}`
+	if got := d.call(t, "raw", `{"result":`+odd+`}`); got != odd {
 		t.Errorf("got %s", got)
 	}
 }
