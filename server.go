@@ -91,17 +91,17 @@ type Usage struct {
 	OnDemand      bool          // startup: false: listed on first use, never in the background
 	RequiresOAuth bool          // only a person's own sign-in opens it
 	Sharing       Sharing
-	OnSessionLoss SessionLoss
+	OnSessionLoss Loss
 }
 
-// SessionLoss says what becomes of the first call after a server forgot the session
+// Loss says what becomes of the first call after a server forgot the session
 // that was somebody's own, when earlier calls may have left something in it.
-type SessionLoss string
+type Loss string
 
-// What may become of it. An empty SessionLoss means SessionLossTell.
+// What may become of it. An empty Loss means LossTell.
 const (
-	SessionLossTell   SessionLoss = "tell"   // it is not sent: an error tells of the loss, and the next call goes on
-	SessionLossReplay SessionLoss = "replay" // it is sent to the new session, and nobody is told
+	LossTell   Loss = "tell"   // it is not sent: an error tells of the loss, and the next call goes on
+	LossReplay Loss = "replay" // it is sent to the new session, and nobody is told
 )
 
 // Sharing says who may share a connection to a server.

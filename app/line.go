@@ -114,9 +114,18 @@ func classify(err error) pool.Failure {
 func (p *parts) fetch(ctx context.Context, s jackfield.Server, owner jackfield.Scope, kinds catalog.Kinds) (got catalog.Fetched, err error) {
 	ctx, end := p.otlp.Tracing.Listing(ctx, s)
 	defer func() { end(err) }()
+	got, lost, err := p.visit(ctx, s, owner, kinds)
+	if lost && ctx.Err() == nil {
+		got, _, err = p.visit(ctx, s, owner, kinds) // it was restarted, or speaks something else now
+	}
+	return got, err
+}
+
+// visit lists on one connection. lost: that ended meanwhile.
+func (p *parts) visit(ctx context.Context, s jackfield.Server, owner jackfield.Scope, kinds catalog.Kinds) (got catalog.Fetched, lost bool, err error) {
 	lease, err := p.board.Listing(ctx, s, owner)
 	if err != nil {
-		return got, err
+		return got, false, err
 	}
 	defer lease.Release()
 	conn := lease.Conn()
@@ -130,8 +139,9 @@ func (p *parts) fetch(ctx context.Context, s jackfield.Server, owner jackfield.S
 		got.Lists[k] = catalog.List{
 			Items: list.Items, TTL: list.TTL, Told: got.Shape.Modern(), Public: list.Public, Cut: list.Truncated, Err: err,
 		}
+		lost = lost || err != nil && conn.Err() != nil
 	}
-	return got, nil
+	return got, lost, nil
 }
 
 // paramHeaders tells the gateway which arguments of a tool must stand in headers.

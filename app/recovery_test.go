@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/catalog"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/internal/upstreamtest"
 	"github.com/jackfield-dev/jackfield/pool"
@@ -44,7 +45,7 @@ func keepsState(t *testing.T) map[string]*upstreamtest.Server {
 
 func TestALostSessionIsToldOnceAndThenForgotten(t *testing.T) {
 	for name, s := range keepsState(t) {
-		for _, loss := range []jackfield.SessionLoss{"", jackfield.SessionLossReplay} {
+		for _, loss := range []jackfield.Loss{"", jackfield.LossReplay} {
 			t.Run(name+" "+string(loss), func(t *testing.T) {
 				def := server("a", s)
 				def.Usage.OnSessionLoss = loss
@@ -109,7 +110,7 @@ func TestAServerThatSpeaksSomethingElseSinceItsUpgradeIsUnderstoodAtOnce(t *test
 	eras := []upstreamtest.Era{upstreamtest.Modern, upstreamtest.Legacy, upstreamtest.Modern, upstreamtest.Dual, upstreamtest.Legacy}
 	s := upstreamtest.New(t, upstreamtest.Script{Era: eras[0]})
 	def := server("a", s)
-	def.Usage.OnSessionLoss = jackfield.SessionLossReplay
+	def.Usage.OnSessionLoss = jackfield.LossReplay
 	h := start(t, &Config{}, def)
 	for _, era := range eras {
 		s.Turn(era)
@@ -132,7 +133,7 @@ func TestAServerThatMovedToAnotherTransportIsFoundThere(t *testing.T) {
 			now.Store(way[0])
 			front := newFront(t, func(w http.ResponseWriter, r *http.Request) { now.Load().ServeHTTP(w, r) })
 			def := jackfield.Server{Name: "a", Endpoint: jackfield.Endpoint{Transport: jackfield.TransportHTTP, URL: front + "/mcp"}}
-			def.Usage.OnSessionLoss = jackfield.SessionLossReplay
+			def.Usage.OnSessionLoss = jackfield.LossReplay
 			h := start(t, &Config{}, def)
 			h.call("/mcp", "a__echo", `{}`)
 			now.Store(way[1])
@@ -146,6 +147,25 @@ func TestAServerThatMovedToAnotherTransportIsFoundThere(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAListingGoesOnWithAServerThatSpeaksSomethingElse(t *testing.T) {
+	s := upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Modern})
+	h := start(t, &Config{}, server("a", s))
+	h.call("/mcp", "a__echo", `{}`)
+	s.Turn(upstreamtest.Legacy)
+	got, err := h.parts.fetch(t.Context(), h.parts.servers()[0], jackfield.App(), catalog.AllKinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, l := range got.Lists {
+		if l.Err != nil || len(l.Items) == 0 {
+			t.Errorf("%v: %d items, %v", catalog.Kind(k), len(l.Items), l.Err)
+		}
+	}
+	if got.Shape.Modern() {
+		t.Errorf("it is taken for %+v", got.Shape)
 	}
 }
 

@@ -12,7 +12,10 @@
 //
 //  1. A caller reaches a server only if it is in the caller's view, a tool only if
 //     the server's filter lets it through.
-//  2. A call is sent twice only when it is proven that it was not sent at all.
+//  2. A call is sent twice, on two connections, only when it is proven that the
+//     server never took it, or when it was not answered and twice does no more than
+//     once (replay.go). Nobody's call goes on silently after a session that was the
+//     caller's own, and may have held something, was lost.
 //  3. A call ends: progress extends its time, up to a cap.
 //  4. Upstream streams are open while somebody listens, one for each connection,
 //     shared by all who listen to it.

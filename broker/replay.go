@@ -61,7 +61,7 @@ func (l *losses) forget(session string) {
 // first call after it is told, unless the definition says that calls are to go on.
 func (b *Broker) Lost(key pool.Key, why error) {
 	own := sessionOf(key) != "" || key.Isolation.ID == "" && key.Scope != jackfield.App()
-	if s, ok := b.server(key.Server); own && ok && s.Usage.OnSessionLoss != jackfield.SessionLossReplay {
+	if s, ok := b.server(key.Server); own && ok && s.Usage.OnSessionLoss != jackfield.LossReplay {
 		b.losses.add(key, why)
 	}
 }

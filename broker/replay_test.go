@@ -131,7 +131,7 @@ func TestTheFirstCallAfterALostSessionIsToldAndTheNextGoesOn(t *testing.T) {
 func TestALossIsToldOnlyWhereItIsSomebodysOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, Options{}, "a", "b")
-		h.set("b", func(s *script) { s.def.Usage.OnSessionLoss = jackfield.SessionLossReplay })
+		h.set("b", func(s *script) { s.def.Usage.OnSessionLoss = jackfield.LossReplay })
 		ann := jackfield.Scope{Kind: jackfield.ScopeUser, ID: "ann"}
 		for _, c := range []struct {
 			key  pool.Key

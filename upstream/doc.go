@@ -15,15 +15,19 @@
 //
 //  1. Nothing is encoded anew: params are spliced, results are the server's own
 //     bytes.
-//  2. A call has one answer. It is never sent twice: not after a broken stream,
-//     not after a lost session. NotSent says when sending it again is safe.
+//  2. A call has one answer, and a Conn sends it once. NotSent says when sending it
+//     again, on another, is safe; who called knows what else may be sent twice.
 //  3. What arrives on the answer of a call belongs to that call. What arrives on
 //     a shared stream belongs to a call only if exactly one is open; a question
 //     then goes to Options.Home, or is declined and counted.
 //     The GET stream of a legacy session stands while somebody listens, or while a
 //     call is open that the server may have a question about (attend.go).
 //  4. A broken connection stays broken: Err says why, and whoever needs it dials
-//     again. Only event streams that somebody listens on are opened anew.
+//     again. Over HTTP, calls that are open on one whose session was forgotten, or
+//     whose server speaks another era, may finish. Hooks.Lost is told first, and
+//     whether the server may have kept something of earlier calls (lost.go). Only
+//     event streams that somebody listens on are opened anew, a few times and with
+//     jitter; what they may have missed is reported as changed.
 //  5. An idle HTTP connection has no goroutine; every goroutine has ended when
 //     Close returns nil. No process outlives Close.
 //  6. Every buffer, queue, list and fan-out has a bound, and what exceeds it is

@@ -164,7 +164,7 @@ var sharings = []string{
 	string(jackfield.SharingSession), string(jackfield.SharingCall),
 }
 
-var sessionLosses = []string{string(jackfield.SessionLossTell), string(jackfield.SessionLossReplay)}
+var sessionLosses = []string{string(jackfield.LossTell), string(jackfield.LossReplay)}
 
 func (d *definition) usage() jackfield.Usage {
 	u := d.entry.entryUsage
@@ -185,7 +185,7 @@ func (d *definition) usage() jackfield.Usage {
 		OnDemand:      u.Startup != nil && !*u.Startup,
 		RequiresOAuth: u.RequiresOAuth,
 		Sharing:       jackfield.Sharing(u.Sharing),
-		OnSessionLoss: jackfield.SessionLoss(u.OnSessionLoss),
+		OnSessionLoss: jackfield.Loss(u.OnSessionLoss),
 	}
 }
 

@@ -135,8 +135,8 @@ func change(t *testing.T, v reflect.Value) {
 		v.FromServer = true
 	case *jackfield.ProcessLimits:
 		v.Files++
-	case *jackfield.SessionLoss:
-		*v = jackfield.SessionLossReplay
+	case *jackfield.Loss:
+		*v = jackfield.LossReplay
 	case *jackfield.TLS:
 		v.ServerName += "b"
 	default:
