@@ -165,6 +165,7 @@ func (l *httpLink) get(ctx context.Context, at *position) (*reply, error) {
 	if status == http.StatusMethodNotAllowed || status == http.StatusNotFound && at.id == "" && !readRefusal(text).mentions() {
 		f := l.web.refused(rep, "GET", text)
 		f.err = ErrNoStream
+		return nil, f
 	}
 	return nil, l.refused(rep, "GET", text, nil)
 }
