@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -228,7 +229,14 @@ func (q *query) vendor(ctx context.Context) (exchange.Result, error) {
 	if q.c.Only == "" || ours(q.r.Method) {
 		return exchange.Result{Err: methodNotFound(q.r.Method, q.c.Only == "")}, nil
 	}
-	return q.send(ctx, &q.v.Servers()[0])
+	res, err := q.send(ctx, &q.v.Servers()[0])
+	// Some servers with sessions refuse what they do not know with a status alone.
+	if f := jackfield.FailureOf(err); f != nil && f.Status == http.StatusBadRequest {
+		e := methodNotFound(q.r.Method, false)
+		e.Message += ": " + err.Error()
+		return exchange.Result{Err: e}, nil
+	}
+	return res, err
 }
 
 // ours reports whether a method is between the client and the gateway.

@@ -133,6 +133,24 @@ func TestErrorsTeach(t *testing.T) {
 	})
 }
 
+func TestAMethodThatTheServerRefusesWithAStatusAloneIsNotFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a")
+		status := 400
+		h.set("a", func(s *script) {
+			s.answer = func(*conn, context.Context, *exchange.Request, exchange.Peer) (exchange.Result, error) {
+				return exchange.Result{}, &jackfield.Failure{Kind: jackfield.FailureHTTP, Status: status, Message: "not handled"}
+			}
+		})
+		res, err := h.try(user("ann").only("a"), "vendor/method", "")
+		if err != nil || res.Err == nil || res.Err.Code != wire.CodeMethodNotFound || !strings.Contains(res.Err.Message, "not handled") {
+			t.Errorf("%v %v", res.Err, err)
+		}
+		status = 502
+		h.fails(user("ann").only("a"), "vendor/method", "", jackfield.Internal, "not handled")
+	})
+}
+
 func TestTheToolFilterHoldsAtEveryDoor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, Options{}, "a")
