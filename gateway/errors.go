@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -70,6 +71,9 @@ func (h *Handler) describe(err error) (jackfield.Code, *wire.Error) {
 	switch {
 	case classified:
 		out.Message = e.Message
+		if f := jackfield.FailureOf(err); f != nil {
+			out.Data, _ = json.Marshal(f) // which always marshals
+		}
 	case errors.Is(err, wire.ErrSyntax), errors.Is(err, wire.ErrAmbiguous):
 		code = jackfield.Invalid
 		out.Code, out.Message = table[code].rpc, err.Error()
