@@ -19,13 +19,17 @@ func TestCapabilitiesSayWhichQuestionsCanBeAnswered(t *testing.T) {
 		`{"sampling":{"tools":{}}}`:              {Declared: `{"sampling":{"tools":{}}}`, Sampling: true},
 		`{"roots":{"listChanged":true}, "x":1 }`: {Declared: `{"roots":{"listChanged":true}, "x":1 }`, Roots: true},
 		`{"elicitation":null,"sampling":null}`:   {Declared: `{"elicitation":null,"sampling":null}`},
+		`{"extensions":{"io.modelcontextprotocol/tasks":{}}}`: {
+			Declared: `{"extensions":{"io.modelcontextprotocol/tasks":{}}}`, TaskResults: true,
+		},
+		`{"extensions":{"x":1}}`: {Declared: `{"extensions":{"x":1}}`},
 	} {
 		got, err := ParseCapabilities(wire.Raw(in))
 		if err != nil || got != want {
 			t.Errorf("%s: %+v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{`[]`, `null`, `{"elicitation":1}`, `{"elicitation":`, `x`} {
+	for _, in := range []string{`[]`, `null`, `{"elicitation":1}`, `{"extensions":1}`, `{"elicitation":`, `x`} {
 		if got, err := ParseCapabilities(wire.Raw(in)); err == nil {
 			t.Errorf("%s: %+v", in, got)
 		}
@@ -40,6 +44,20 @@ func TestCapabilitiesAreWrittenAsTheyWereDeclared(t *testing.T) {
 	caps, err := ParseCapabilities(wire.Raw(declared))
 	if err != nil || string(caps.Raw()) != declared {
 		t.Errorf("%s, %v", caps.Raw(), err)
+	}
+}
+
+func TestAnOlderClientTakesNoTaskForAnAnswer(t *testing.T) {
+	caps, err := ParseCapabilities(wire.Raw(`{"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{"mimeTypes":["m"]}},"tasks":{}}`))
+	if err != nil || !caps.TaskResults {
+		t.Fatal(caps, err)
+	}
+	caps.Bridge()
+	if got := string(caps.Bridged()); caps.TaskResults || got != `{"extensions":{"io.modelcontextprotocol/ui":{"mimeTypes":["m"]}}}` {
+		t.Errorf("%t, %s", caps.TaskResults, got)
+	}
+	if all, err := ParseCapabilities(wire.Raw(Everything)); err != nil || !all.TaskResults || !all.Tasks || !all.Form || !all.URL {
+		t.Errorf("everything is %+v, %v", all, err)
 	}
 }
 

@@ -497,6 +497,25 @@ func TestNotedTasksAreBounded(t *testing.T) {
 	}
 }
 
+func FuzzRelatedTask(f *testing.F) {
+	f.Add([]byte(`{"_meta":{"x":1,"io.modelcontextprotocol/related-task":{"taskId":"t","y":2}},"z":[]}`))
+	f.Add([]byte(`{"_meta":{"io.modelcontextprotocol/related-task":{}}}`))
+	h := &Handler{tasks: newTaskNames(make([]byte, 32))}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		out := h.related("ann", "bank", raw)
+		if bytes.Equal(out, raw) {
+			return
+		}
+		if !json.Valid(out) {
+			t.Fatalf("%s became %s", raw, out)
+		}
+		back, err := wire.DigestObject(h.unrelated("ann", out))
+		if before, was := wire.DigestObject(raw); err != nil || was != nil || back != before {
+			t.Fatalf("%s became %s", raw, out)
+		}
+	})
+}
+
 func FuzzTaskIDs(f *testing.F) {
 	n := newTaskNames(make([]byte, 32))
 	f.Add("ann", "bank", "t1", "")

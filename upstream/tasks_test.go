@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -263,6 +264,31 @@ func TestATaskThatMakesNoSenseIsAnErrorThatSaysSo(t *testing.T) {
 	if _, err := d.modernTask(t.Context(), newCall(prompt.Method), &prompt, exchange.Result{}); err == nil {
 		t.Error("a resource was taken for a task")
 	}
+}
+
+func FuzzTasks(f *testing.F) {
+	for _, s := range []string{
+		`{"task":{"taskId":"t","status":"working","pollInterval":5e3}}`, `{"taskId":"t","status":"completed","pollIntervalMs":-1,"result":{}}`,
+		`{"task":{"taskId":"t","status":"x"},"content":[]}`, `{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"}},"content":[]}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if made := taskIn(raw); made != nil {
+			if k, err := readTask(made); err != nil || k.ID == "" || k.Status == "" {
+				t.Fatalf("%s: %+v, %v", raw, k, err)
+			}
+		}
+		if k, err := readTask(raw); err == nil && (k.pause() < shortTaskPause || k.pause() > longTaskPause) {
+			t.Fatalf("%s: a pause of %v", raw, k.pause())
+		}
+		if out, err := unrelated(raw); err == nil && !json.Valid(out) {
+			t.Fatalf("%s became %s", raw, out)
+		}
+		if out, err := completed(raw); err == nil && !json.Valid(out) {
+			t.Fatalf("%s became %s", raw, out)
+		}
+	})
 }
 
 func TestWhoListensForATaskHearsOfIt(t *testing.T) {
