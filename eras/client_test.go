@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -72,7 +73,7 @@ func connect(t *testing.T, base, path, version, caps string) *client {
 	defer func() { _ = resp.Body.Close() }()
 	c.session = resp.Header.Get(wire.HeaderSession)
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 || !strings.Contains(string(text), `"protocolVersion":"`+version+`"`) {
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(text), `"protocolVersion":"`+version+`"`) {
 		t.Fatalf("initialize: %d %s %v", resp.StatusCode, text, err)
 	}
 	c.about = string(text)
@@ -90,7 +91,7 @@ func (c *client) dial(url string) {
 	}
 	r.Header.Set("Accept", "text/event-stream")
 	resp, err := http.DefaultClient.Do(r)
-	if err != nil || resp.StatusCode != 200 {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		c.t.Fatal(resp, err)
 	}
 	events := wire.NewEventReader(resp.Body, 0)
@@ -261,9 +262,7 @@ func (c *client) once(ctx context.Context, method, params, more, meta string) (w
 		var p struct{ Name, URI, TaskID string }
 		_ = json.Unmarshal([]byte(params), &p)
 		header[wire.HeaderMethod] = method
-		for k, v := range c.params {
-			header[k] = v
-		}
+		maps.Copy(header, c.params)
 		if name := p.Name + p.URI + p.TaskID; name != "" && method != "completion/complete" {
 			header[wire.HeaderName] = name
 		}
@@ -367,7 +366,7 @@ func (c *client) listen(filter string) {
 		r.Header.Set(k, v)
 	}
 	resp, err := http.DefaultClient.Do(r)
-	if err != nil || resp.StatusCode != 200 {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		c.t.Fatal(resp, err)
 	}
 	var done sync.WaitGroup

@@ -77,17 +77,17 @@ func (x *inbound) openFirst(caps exchange.Capabilities, e *wire.Error) (int, wir
 	all := addressesIn(e)
 	if len(all) > 0 && caps.URL && asksBack(x.msg.Method) {
 		raw, err := x.inputRequired(appendAddresses(nil, all), openState, nil)
-		if err != nil {
-			status, e := x.fail(err, x.msg.Method, true)
-			return status, nil, e
-		}
-		return http.StatusOK, raw, nil
+		return x.modernEnd(raw, err)
 	}
 	raw, e := x.addressFirst(e)
 	if e != nil {
 		return modernStatus(e.Code), nil, e
 	}
-	raw, err := modernResult(exchange.Result{Raw: raw}, x.msg.Method, x.opts.ServerInfo)
+	return x.modernEnd(modernResult(exchange.Result{Raw: raw}, x.msg.Method, x.opts.ServerInfo))
+}
+
+// modernEnd is a result, or the error that there is none.
+func (x *inbound) modernEnd(raw wire.Raw, err error) (int, wire.Raw, *wire.Error) {
 	if err != nil {
 		status, e := x.fail(err, x.msg.Method, true)
 		return status, nil, e

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -380,14 +381,7 @@ func (p *parked) Ask(ctx context.Context, questions []exchange.Question) ([]exch
 		case <-ctx.Done():
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.dropLocked(func(a *asked) bool {
-				for _, m := range mine {
-					if a == m {
-						return true
-					}
-				}
-				return false
-			})
+			p.dropLocked(func(a *asked) bool { return slices.Contains(mine, a) })
 			return nil, context.Cause(ctx)
 		}
 	}

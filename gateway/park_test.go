@@ -27,7 +27,6 @@ type examiner struct {
 	mu     sync.Mutex
 	calls  int
 	ended  []error // how calls ended that got no answer
-	heard  []string
 	answer func(told []string) exchange.Result
 }
 

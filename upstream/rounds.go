@@ -37,7 +37,7 @@ func (c *Conn) converse(ctx context.Context, peer exchange.Peer, r *exchange.Req
 			return exchange.Result{}, err
 		}
 		if len(in.Questions) == 0 { // it has too much to do
-			if err := sleep(ctx, idle); err != nil {
+			if err = sleep(ctx, idle); err != nil {
 				return exchange.Result{}, err
 			}
 			idle = min(2*idle, longestPause)

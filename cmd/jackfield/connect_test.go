@@ -61,8 +61,7 @@ func (p *piped) hear(id, answer string) string {
 		case m.Kind == wire.Response && string(m.ID) == id:
 			return p.out.Text()
 		case m.Kind == wire.Request:
-			question := string(m.ID)
-			go p.say(`{"jsonrpc":"2.0","id":` + question + `,"result":` + answer + `}`)
+			p.say(`{"jsonrpc":"2.0","id":` + string(m.ID) + `,"result":` + answer + `}`)
 		}
 	}
 	p.t.Fatalf("no answer to %s: %s", id, p.errs.String())

@@ -127,7 +127,7 @@ func (p *pump) take(ctx context.Context, line []byte, slots chan struct{}) {
 	case m.Method == "initialize":
 		p.ask(ctx, line, m) // nothing else makes sense before it is answered
 	default:
-		ctx, cancel := context.WithCancel(ctx)
+		own, cancel := context.WithCancel(ctx)
 		p.mu.Lock()
 		p.open[string(m.ID)] = cancel
 		p.mu.Unlock()
@@ -141,8 +141,8 @@ func (p *pump) take(ctx context.Context, line []byte, slots chan struct{}) {
 			select {
 			case slots <- struct{}{}:
 				defer func() { <-slots }()
-				p.ask(ctx, line, m)
-			case <-ctx.Done():
+				p.ask(own, line, m)
+			case <-own.Done():
 			}
 		})
 	}
