@@ -6,6 +6,7 @@ SHELL := bash
 
 GO ?= go
 FUZZTIME ?= 1m
+SOAK ?= 20m
 BENCHTIME ?= 1s
 COUNT ?= 10
 ROUNDS ?= 10
@@ -43,6 +44,10 @@ bench: ## run the Go benchmarks COUNT=10 times and the contenders of bench/ for 
 	$(GO) run ./bench -rounds $(ROUNDS) -out calls.out
 	$(TOOL) benchstat calls.out/*.txt
 	$(GO) run ./bench -storm | tee storm.out
+
+.PHONY: soak
+soak: ## let servers fail in every way for SOAK=20m; fails when anything grows
+	JACKFIELD_SOAK='$(SOAK)' $(GO) test -count=1 -timeout 24h -run TestNothingGrowsHoweverLongFaultsGoOn -v ./faults | grep -v '^=== '
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=1m

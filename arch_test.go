@@ -68,6 +68,7 @@ var rooms = map[string]room{
 	"internal/telemetry":         {doors: []string{"*"}, outside: true},
 	"internal/demo":              {doors: words, outside: true},
 	"internal/upstreamtest":      {doors: words, testing: true},
+	"faults":                     {testing: true},
 }
 
 // adapters are imported by app and by nothing else.

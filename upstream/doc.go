@@ -29,7 +29,7 @@
 //     event streams that somebody listens on are opened anew, a few times and with
 //     jitter; what they may have missed is reported as changed.
 //  5. An idle HTTP connection has no goroutine; every goroutine has ended when
-//     Close returns nil. No process outlives Close.
+//     Close returns nil. No process outlives Close; behind a guard, none outlives us.
 //  6. Every buffer, queue, list and fan-out has a bound, and what exceeds it is
 //     said, not cut in silence.
 //

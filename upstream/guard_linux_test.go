@@ -42,15 +42,15 @@ func pidsIn(t *testing.T, path string, n int) []int {
 	return nil
 }
 
-func say(t *testing.T, c *Conn) {
+func sayGo(t *testing.T, c *Conn) {
 	t.Helper()
 	if _, err := c.link.(*process).stdin.WriteString("go\n"); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// leave is what the end of the gateway does.
-func leave(t *testing.T, c *Conn) {
+// gatewayEnds is what the end of the gateway does.
+func gatewayEnds(t *testing.T, c *Conn) {
 	t.Helper()
 	if err := c.link.(*process).life.Close(); err != nil {
 		t.Fatal(err)
@@ -69,8 +69,8 @@ func TestAGuardEndsAllThatAProcessStarted(t *testing.T) {
 	}{
 		"when the connection is closed":    {own + hello + `cat >/dev/null`, shut},
 		"when the process is deaf itself":  {`trap "" TERM; ` + own + hello + `while :; do sleep 0.2; done`, shut},
-		"when the process ends":            {own + hello + `read l; exit 0`, say},
-		"when the gateway is gone":         {own + hello + `while :; do sleep 0.2; done`, leave},
+		"when the process ends":            {own + hello + `read l; exit 0`, sayGo},
+		"when the gateway is gone":         {own + hello + `while :; do sleep 0.2; done`, gatewayEnds},
 		"when a daemon has left its group": {`echo $$ >>PIDS; ( setsid ` + deaf + ` ) & ( setsid ` + deaf + ` ) & ` + hello + `cat >/dev/null`, shut},
 	} {
 		t.Run(name, func(t *testing.T) {

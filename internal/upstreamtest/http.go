@@ -287,6 +287,9 @@ func (s *Server) misanswer(w http.ResponseWriter, r *http.Request, f Fault) {
 		return
 	case f.Drop:
 		panic(http.ErrAbortHandler)
+	case f.Do != nil:
+		f.Do(w, r)
+		return
 	}
 	for name, value := range map[string]string{"Retry-After": f.RetryAfter, "Location": f.Location, "Content-Type": f.Type} {
 		if value != "" {

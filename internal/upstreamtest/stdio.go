@@ -22,6 +22,7 @@ func msToDuration(ms int) time.Duration { return time.Duration(ms) * time.Millis
 // RunAsChild plays the server over stdio, and does not return, when this process
 // was started for that. It belongs at the beginning of TestMain.
 func RunAsChild() {
+	misbehaveAsChild()
 	text := os.Getenv(childVariable)
 	if text == "" {
 		return

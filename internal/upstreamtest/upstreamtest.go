@@ -87,10 +87,11 @@ type Fault struct {
 	Status     int    // the HTTP status of the answer
 	RetryAfter string
 	Location   string
-	Type, Body string // content type and text of the answer; over stdio Body is written as a line
-	Hang       bool   // no answer at all
-	Drop       bool   // the socket is closed; a process ends
-	Times      int    // how often; 0: always
+	Type, Body string                                   // content type and text of the answer; over stdio Body is written as a line
+	Hang       bool                                     // no answer at all
+	Do         func(http.ResponseWriter, *http.Request) `json:"-"` // answers, over HTTP
+	Drop       bool                                     // the socket is closed; a process ends
+	Times      int                                      // how often; 0: always
 }
 
 // Server is a server that follows a script.

@@ -306,11 +306,11 @@ func (s *Server) call(ctx context.Context, t *turn) []byte {
 		}
 		return t.result(fmt.Sprintf(`"content":[],"params":%s,"headers":%s`, t.m.Params, headers))
 	}
-	return s.misbehave(t, p.Name, a)
+	return s.misbehave(ctx, t, p.Name, a)
 }
 
 // misbehave carries out the words that no server should know.
-func (s *Server) misbehave(t *turn, name string, a arguments) []byte {
+func (s *Server) misbehave(ctx context.Context, t *turn, name string, a arguments) []byte {
 	switch name {
 	case "drop":
 		t.drop()
@@ -333,7 +333,7 @@ func (s *Server) misbehave(t *turn, name string, a arguments) []byte {
 		}
 		return t.text("polled")
 	}
-	return t.text(name)
+	return s.faulty(ctx, t, name, a)
 }
 
 // wait waits for ms milliseconds, forever for zero; false when ctx ended first.
