@@ -14,12 +14,11 @@ type feature struct {
 	but    []but  // looked through in order; the first that applies counts
 }
 
-// but is what happens between some pairs: impossible, what is seen instead, a
-// regular expression, and the page's words for it. With an SDK it is that SDK which
-// cannot, and without anything to see it is not tried.
+// but is what happens between some pairs: how it counts, what is seen, a regular
+// expression, and the page's words for it. Without anything to see it is not tried.
 type but struct {
 	when  func(pair) bool
-	sdk   bool
+	mark  mark
 	saw   string
 	words string
 }
@@ -66,32 +65,32 @@ var features = []feature{
 		key: "audio", title: "Audio", server: "2025-03-26",
 		about: "A result with a sound in it.",
 		saw:   "audio audio",
-		but:   []but{{when: clientBefore("2025-03-26"), saw: ".*audio/wav.*", words: "the revision has no audio: a text in its place says that there was a sound, and of which type"}},
+		but:   []but{{when: clientBefore("2025-03-26"), mark: instead, saw: ".*audio/wav.*", words: "the revision has no audio: a text in its place says that there was a sound, and of which type"}},
 	},
 	{
 		key: "link", title: "Links to resources", server: "2025-06-18",
 		about: "A result that points to a resource of the server.",
 		saw:   "link kitchen://static",
-		but:   []but{{when: clientBefore("2025-06-18"), saw: ".*kitchen://static.*", words: "the revision has no links in results: a text with the resource's address, which can be read"}},
+		but:   []but{{when: clientBefore("2025-06-18"), mark: instead, saw: ".*kitchen://static.*", words: "the revision has no links in results: a text with the resource's address, which can be read"}},
 	},
 	{
 		key: "structured", title: "Structured results", server: "2025-06-18",
 		about: "A result as an object that fits the tool's output schema, beside the same as text.",
 		saw:   `structured \{"sum":5\} \+ \{"sum":5\}`,
-		but:   []but{{when: clientBefore("2025-06-18"), saw: `\{"sum":5\}`, words: "the revision has no structured results: the text, which says the same"}},
+		but:   []but{{when: clientBefore("2025-06-18"), mark: instead, saw: `\{"sum":5\}`, words: "the revision has no structured results: the text, which says the same"}},
 	},
 	{
 		key: "array", title: "Structured results that are no objects", server: modern,
 		about: "A result as an array, which only 2026-07-28 allows.",
 		saw:   `structured \[1,2,3\] \+ \[1,2,3\]`,
-		but:   []but{{when: clientBefore(modern), saw: `\[1,2,3\]`, words: "the text, which says the same; the client's revision takes objects only"}},
+		but:   []but{{when: clientBefore(modern), mark: instead, saw: `\[1,2,3\]`, words: "the text, which says the same; the client's revision takes objects only"}},
 	},
 	{
 		key: "errors", title: "Errors", server: first,
 		about: "A tool that fails, a call that the server refuses with a code and data of its own, and a tool that does not exist.",
 		saw:   `tool error: it broke; 4711 (MCP error 4711: )*refused \{"why":"closed"\}; unknown tool -32602`,
 		but: []but{{
-			when: serverIs("ts", first, "2025-06-18"), sdk: true,
+			when: serverIs("ts", first, "2025-06-18"), mark: cannot,
 			saw:   "tool error: it broke; 4711 (MCP error 4711: )*refused ; unknown tool -32602",
 			words: "servers made with the TypeScript SDK before 1.23 send no data with an error; the rest is there",
 		}},
@@ -121,21 +120,21 @@ var features = []feature{
 		key: "form", title: "Questions: a form", server: "2025-06-18",
 		about: "In the middle of a call the server asks the user for a name (elicitation in form mode).",
 		saw:   "name Ann",
-		but:   []but{{when: clientBefore("2025-06-18"), saw: noQuestion, words: noQuestionWords}},
+		but:   []but{{when: clientBefore("2025-06-18"), mark: instead, saw: noQuestion, words: noQuestionWords}},
 	},
 	{
 		key: "rounds", title: "Questions: one after the other", server: "2025-06-18",
 		about: "The server asks a second question when the first is answered, in the same call.",
 		saw:   "Ann likes blue",
-		but:   []but{{when: clientBefore("2025-06-18"), saw: noQuestion, words: noQuestionWords}},
+		but:   []but{{when: clientBefore("2025-06-18"), mark: instead, saw: noQuestion, words: noQuestionWords}},
 	},
 	{
 		key: "url", title: "Questions: an address to open", server: "2025-11-25",
 		about: "The server asks the user to open an address (elicitation in URL mode).",
 		saw:   "paid: accept",
 		but: []but{
-			{when: both(clientBefore("2025-11-25"), serverIs("go", modern, modern)), saw: "tool error: (?s).*https://pay.example/7.*", words: "the call ends with a text that names the address and asks to open it and to try again"},
-			{when: clientBefore("2025-11-25"), saw: noQuestion, words: noQuestionWords},
+			{when: both(clientBefore("2025-11-25"), serverIs("go", modern, modern)), mark: instead, saw: "tool error: (?s).*https://pay.example/7.*", words: "the call ends with a text that names the address and asks to open it and to try again"},
+			{when: clientBefore("2025-11-25"), mark: instead, saw: noQuestion, words: noQuestionWords},
 		},
 	},
 	{
@@ -152,7 +151,7 @@ var features = []feature{
 		key: "late", title: "Questions outside a call", server: first, gone: modern,
 		about: "The server asks for the roots while no call is open. A server of 2026-07-28 never asks so.",
 		saw:   "roots file:///e2e",
-		but:   []but{{when: clientIs("", modern, modern), saw: "not answered: .*", words: "a modern client cannot be asked while it calls nothing: the server gets an error at once, the user sees nothing"}},
+		but:   []but{{when: clientIs("", modern, modern), mark: instead, saw: "not answered: .*", words: "a modern client cannot be asked while it calls nothing: the server gets an error at once, the user sees nothing"}},
 	},
 	{
 		key: "progress", title: "Progress", server: first,
@@ -178,6 +177,17 @@ var features = []feature{
 		key: "updates", title: "Changes of a resource", server: first,
 		about: "The client subscribes to a resource and hears when it changes.",
 		saw:   "heard of kitchen://static",
+	},
+	{
+		key: "task", title: "Tasks", server: "2025-11-25",
+		about: "A tool that has to be called as a task. Every client gets the report that it makes.",
+		saw:   "report ready",
+		but: []but{
+			{when: serverIs("go", "2025-11-25", modern), mark: cannot, words: "the go-sdk has no tasks; seen with the TypeScript SDK as server, which in 2026-07-28 leaves them to a few lines of the test"},
+			{when: both(clientIs("ts", "2025-11-25", "2025-11-25"), serverIs("ts", "2025-11-25", "2025-11-25")), mark: passes, saw: "as a task: report ready", words: "a client that knows tasks follows the task itself"},
+			{when: both(clientIs("ts", modern, modern), serverIs("ts", modern, modern)), mark: passes, saw: "as a task: report ready", words: "a client that knows tasks follows the task itself"},
+			{when: clientIs("", first, modern), mark: passes, saw: "report ready", words: "for clients that know no tasks, or those of the other era, the gateway waits for the result"},
+		},
 	},
 	{
 		key: "ping", title: "Ping", server: first, until: "2025-11-25",

@@ -168,8 +168,8 @@ func (g *guest) try(ctx context.Context, feature string) string {
 		"changes": g.changes, "updates": g.updates, "structured": g.calls("sum"), "array": g.calls("numbers"),
 		"content": g.calls("content"), "audio": g.calls("sound"), "link": g.calls("link"), "form": g.calls("ask_form"),
 		"rounds": g.calls("ask_twice"), "url": g.calls("ask_url"), "sampling": g.calls("ask_model"), "roots": g.calls("ask_roots"),
-		"header": g.calls("headed"),
-		"ping":   func(ctx context.Context) (string, error) { return "pong", g.session.Ping(ctx, nil) },
+		"header": g.calls("headed"), "task": g.calls("report"),
+		"ping": func(ctx context.Context) (string, error) { return "pong", g.session.Ping(ctx, nil) },
 	}[feature]
 	if do == nil {
 		return "this guest does not know how"

@@ -48,7 +48,7 @@ type mark int
 const (
 	passes  mark = iota
 	instead      // impossible; the words say what the user sees instead, and that was seen
-	cannot       // an SDK does not offer it
+	cannot       // an SDK does not offer it, or not all of it
 	absent       // a revision does not have it
 )
 
@@ -153,8 +153,8 @@ func (f feature) beforehand(p pair) (verdict, bool) {
 		return verdict{mark: absent}, true
 	}
 	for _, b := range f.but {
-		if b.when(p) && b.sdk && b.saw == "" {
-			return verdict{cannot, b.words}, true
+		if b.when(p) {
+			return verdict{b.mark, b.words}, b.saw == ""
 		}
 	}
 	return verdict{}, false
@@ -165,11 +165,7 @@ func (f feature) beforehand(p pair) (verdict, bool) {
 func (f feature) judge(p pair, said string) (verdict, bool) {
 	for _, b := range f.but {
 		if b.when(p) {
-			v := verdict{instead, b.words}
-			if b.sdk {
-				v.mark = cannot
-			}
-			return v, matches(b.saw, said)
+			return verdict{b.mark, b.words}, matches(b.saw, said)
 		}
 	}
 	want := f.saw
@@ -231,30 +227,18 @@ type cell struct {
 	notes []string
 }
 
-// cellOf sums up the pairs of SDKs in a cell: it passes if those that can try pass.
+// cellOf sums up the pairs of SDKs in a cell: the best of them counts, and the notes
+// tell of the others.
 func cellOf(seen map[pair]verdict, client, server string) cell {
 	c := cell{mark: absent}
-	var tried, untried []string
 	for _, cs := range sdks {
 		for _, ss := range sdks {
 			o := seen[pair{peer{cs, client}, peer{ss, server}}]
 			c.mark = min(c.mark, o.mark)
-			if o.words == "" {
-				continue
-			}
-			list := &tried
-			if o.mark == cannot {
-				list = &untried
-			}
-			if !slices.Contains(*list, o.words) {
-				*list = append(*list, o.words)
+			if o.words != "" && !slices.Contains(c.notes, o.words) {
+				c.notes = append(c.notes, o.words)
 			}
 		}
-	}
-	// Where an SDK cannot, another still may: the page tells of both.
-	c.notes = append(tried, untried...)
-	if len(tried) > 0 {
-		c.mark = instead
 	}
 	return c
 }
@@ -313,9 +297,9 @@ Any MCP client reaches any MCP server through the gateway, whichever of the five
 
 It is written by a test, ` + "`e2e/matrix_test.go`" + `, that lets the official SDKs in each revision meet through the gateway: every client visits every server. The test fails when anything here is not what it saw.
 
-- ✓ passes, with every SDK that offers it on both sides.
+- ✓ passes, with every SDK that offers it on both sides. A letter says what else there is to know.
 - ✗ is impossible, because the client's or the server's revision has no words for it. The letter says what the user sees instead, and the test has seen that.
-- ○ could not be tried: no SDK of that revision offers it. A letter beside a ✓ names the SDK that could not.
+- ○ could not be tried: no SDK of that revision offers it.
 - – is in no such revision: the server (or the client) does not know the feature, and nothing is lost.
 
 ## Who took part

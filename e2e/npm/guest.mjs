@@ -5,7 +5,7 @@
 // connect(visit, hear) of guest1.mjs or guest2.mjs gives {info, instructions,
 // tools(), call(params, options), resources(), templates(), read(uri), prompts(),
 // prompt(params), complete(params), level(l), listen(), subscribe(uri), ping(),
-// close()}; hear is {log, changed, updated}.
+// close(), task(tool) where the SDK knows tasks}; hear is {log, changed, updated}.
 export const roots = { roots: [{ uri: 'file:///e2e', name: 'e2e' }] };
 export const sampled = { role: 'assistant', model: 'e2e', content: { type: 'text', text: 'sampled' } };
 export function elicited(params) {
@@ -104,6 +104,9 @@ const steps = {
   content: calls('content'), audio: calls('sound'), link: calls('link'), structured: calls('sum'), array: calls('numbers'),
   form: calls('ask_form'), rounds: calls('ask_twice'), url: calls('ask_url'), sampling: calls('ask_model'), roots: calls('ask_roots'),
   header: calls('headed'),
+  async task(g) {
+    return g.client.task ? `as a task: ${await g.client.task('report')}` : call(g, 'report');
+  },
   async errors(g) {
     let said = await call(g, 'fail');
     await call(g, 'refuse').catch((err) => { said += `; ${err.code} ${err.message} ${err.data ? JSON.stringify(err.data) : ''}`; });

@@ -52,6 +52,13 @@ await visitAll(async (visit, revision, hear) => {
       return () => client.unsubscribeResource({ uri });
     },
     ping: () => client.ping(),
+    task: revision < '2025-11-25' || !client.getServerCapabilities().tasks ? undefined : async (name) => {
+      for await (const message of client.experimental.tasks.callToolStream({ name, arguments: {} }, types.CallToolResultSchema, { task: { ttl: 60_000 } })) {
+        if (message.type === 'result') return message.result.content[0].text;
+        if (message.type === 'error') throw message.error;
+      }
+      return 'nothing';
+    },
     async close() {
       await transport.terminateSession?.();
       await client.close();

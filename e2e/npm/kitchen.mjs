@@ -103,6 +103,8 @@ const tools = [
     return text(`model said ${(Array.isArray(said) ? said[0] : said).text}`);
   }],
   ['ask_roots', '', async (_, c) => text(`roots ${uris(await c.ask('roots', { method: 'roots/list', params: {} }, ''))}`)],
+  // The TypeScript SDK speaks the tasks of 2025-11-25; those of 2026-07-28 kitchen2 does itself.
+  ['report', '2025-11-25', (_, c) => c.task(), { execution: { taskSupport: 'required' } }],
 ].filter(([, since]) => revision >= since);
 
 const uris = (r) => r.roots.map((root) => root.uri).join(',');
@@ -111,6 +113,8 @@ const strings = { type: 'object', properties: { text: { type: 'string' }, id: { 
 const capabilities = {
   tools: { listChanged: true }, prompts: {}, resources: { subscribe: true }, logging: {},
   ...(revision >= '2025-03-26' ? { completions: {} } : {}),
+  ...(revision === '2025-11-25' ? { tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } } } : {}),
+  ...(revision === modern ? { extensions: { 'io.modelcontextprotocol/tasks': {} } } : {}),
 };
 
 // menu answers requests, by method.

@@ -20,11 +20,12 @@ export async function open(revision, { capabilities, info, instructions, menu })
     'elicitation/create': types.ElicitResultSchema, 'sampling/createMessage': types.CreateMessageResultSchema,
     'roots/list': types.ListRootsResultSchema,
   };
+  const taskStore = revision === '2025-11-25' ? new (await load('experimental/tasks/stores/in-memory')).InMemoryTaskStore() : undefined;
   const open = new Set();
   const remembered = new Map();
 
   function serve() {
-    const server = new Server(info, { capabilities, instructions });
+    const server = new Server(info, { capabilities, instructions, taskStore });
     let level = 'emergency';
     server.setRequestHandler(types.SetLevelRequestSchema, (r) => {
       level = r.params.level;
@@ -40,6 +41,12 @@ export async function open(revision, { capabilities, info, instructions, menu })
           ask: (key, question) => {
             if (question.method === 'elicitation/create') mayElicit(server.getClientCapabilities(), question.params.mode);
             return extra.sendRequest ? extra.sendRequest(question, answers[question.method]) : server.request(question, answers[question.method]);
+          },
+          async task() {
+            if (!request.params.task) throw Object.assign(new Error('report has to be called as a task'), { code: -32601 });
+            const task = await extra.taskStore.createTask({ ttl: 60_000, pollInterval: 50 });
+            setTimeout(() => extra.taskStore.storeTaskResult(task.taskId, 'completed', { content: [{ type: 'text', text: 'report ready' }] }), 100);
+            return { task };
           },
           progress: (progress, total) => notify({ method: 'notifications/progress', params: { progressToken: request.params._meta?.progressToken, progress, total } }),
           log: async (at, data) => {

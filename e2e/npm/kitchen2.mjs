@@ -39,10 +39,41 @@ export async function open(_, { capabilities, info, instructions, menu, Question
     return server;
   }, { legacy: 'reject', onerror: (err) => console.error(err.message) });
   const node = toNodeHandler(handler);
+  const tasks = new Map();
   return {
-    handle: (req, res) => node(req, res),
+    async handle(req, res) {
+      const chunks = [];
+      for await (const chunk of req) chunks.push(chunk);
+      const message = JSON.parse(Buffer.concat(chunks).toString() || '{}');
+      const result = taskResult(message, tasks);
+      if (!result) return node(req, res, message);
+      res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...result }));
+    },
     late: () => Promise.reject(new Error('a modern server asks nothing outside a call')),
     changed: async () => handler.notify.toolsChanged(),
     touched: async (uri) => handler.notify.resourceUpdated(uri),
   };
+}
+
+// taskResult is what belongs to the extension for tasks, which the SDK does not
+// offer to servers; undefined for all else. A task is done when it is looked at for
+// the second time.
+function taskResult({ method, params }, tasks) {
+  const when = new Date().toISOString();
+  const about = (taskId, status) => ({ taskId, status, createdAt: when, lastUpdatedAt: when, ttlMs: 60_000, pollIntervalMs: 50 });
+  if (method === 'tools/call' && params.name === 'report') {
+    const extensions = params._meta['io.modelcontextprotocol/clientCapabilities'].extensions ?? {};
+    if (!extensions['io.modelcontextprotocol/tasks']) {
+      return { error: { code: -32021, message: 'report is a task', data: { requiredCapabilities: { extensions: { 'io.modelcontextprotocol/tasks': {} } } } } };
+    }
+    const taskId = `task-${tasks.size + 1}`;
+    tasks.set(taskId, 0);
+    return { result: { resultType: 'task', ...about(taskId, 'working') } };
+  }
+  if (method !== 'tasks/get') return undefined;
+  const looks = tasks.get(params.taskId);
+  if (looks === undefined) return { error: { code: -32602, message: 'Task not found' } };
+  tasks.set(params.taskId, looks + 1);
+  if (looks === 0) return { result: { resultType: 'complete', ...about(params.taskId, 'working') } };
+  return { result: { resultType: 'complete', ...about(params.taskId, 'completed'), result: { resultType: 'complete', content: [{ type: 'text', text: 'report ready' }] } } };
 }
