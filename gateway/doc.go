@@ -26,8 +26,9 @@
 //     byte; results are spliced, never decoded.
 //  4. A modern client that goes away cancels its request; a legacy client that
 //     goes away does not, and finds its answer by Last-Event-ID.
-//  5. Session ids and request states are sealed and name the principal and the
-//     path they were made for; to anybody else they do not exist.
+//  5. Session ids, request states and ids of tasks are sealed and name the principal
+//     and the path, or the server, they were made for; to anybody else they do not
+//     exist.
 //  6. Nothing that an upstream sends waits for a slow client: events queue, within
 //     bounds, and one goroutine of the HTTP request writes them.
 //     A client that opens a session's stream again replaces the reader before it: the

@@ -200,7 +200,16 @@ type awaiting struct {
 	caps   exchange.Capabilities
 	asked  map[string]bool // questions that were answered
 	rounds int
-	ended  bool // the server needs no word from us any more
+	failed int          // times that the server could not be reached, in a row
+	ended  bool         // the server needs no word from us any more
+	came   chan awaited // gets what tasks/result came to (legacy); nil: nobody asked yet
+	stop   func()       // ends the asking
+}
+
+// awaited is what a call came to in the end.
+type awaited struct {
+	res exchange.Result
+	err error
 }
 
 // await waits for the result of a task that was made of r, within the life of ctx:
@@ -227,13 +236,14 @@ func (c *Conn) await(ctx context.Context, peer exchange.Peer, r *exchange.Reques
 }
 
 func (w *awaiting) run(ctx context.Context, t task) (exchange.Result, error) {
+	defer w.leave()
 	for looks := 1; ; looks++ {
 		pause := t.pause()
 		if looks == 1 && t.Status != "working" {
 			pause = 0 // it is further than that already, and does not say how it ended
 		}
-		if err := sleep(ctx, pause); err != nil {
-			return exchange.Result{}, err
+		if end, over := w.rest(ctx, pause); over {
+			return end.res, end.err
 		}
 		var err error
 		if t, err = w.look(ctx, t); err != nil {
@@ -244,17 +254,95 @@ func (w *awaiting) run(ctx context.Context, t task) (exchange.Result, error) {
 		case "working":
 			continue
 		case "completed", "failed", "cancelled":
-			return w.result(ctx, t)
+			if !w.c.modern() {
+				return w.fetched(ctx)
+			}
+			return w.result(t)
 		case "input_required":
 		default:
 			return exchange.Result{}, protocolFailure("its task for %s is in a state that does not exist (%s)", w.r.Method, snippet([]byte(t.Status)))
 		}
 		if !w.c.modern() {
-			return w.result(ctx, t) // where it asks, and goes on to the end
+			w.fetch(ctx)
+			continue
 		}
 		if open, err := w.answer(ctx, t); err != nil || open != nil {
 			return exchange.Result{Err: open, Modern: true}, err
 		}
+	}
+}
+
+// rest waits before the next look. over: the result came meanwhile, or never will.
+func (w *awaiting) rest(ctx context.Context, pause time.Duration) (end awaited, over bool) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return awaited{}, false
+	case end := <-w.came:
+		w.took(end)
+		return end, !w.again(ctx, end.err)
+	case <-ctx.Done():
+		return awaited{err: context.Cause(ctx)}, true
+	}
+}
+
+// fetch asks a legacy server for the result, unless somebody does already. Until it
+// answers it may ask, on the stream of this request or another.
+func (w *awaiting) fetch(ctx context.Context) {
+	if w.came != nil {
+		return
+	}
+	ctx, w.stop = context.WithCancel(ctx)
+	w.came = make(chan awaited, 1)
+	r := w.request("tasks/result")
+	r.Caps = w.r.Caps
+	started := w.c.crew.run(func() {
+		res, err := w.do(ctx, r, w.peer)
+		if err == nil && res.Err == nil {
+			res.Raw, err = unrelated(res.Raw)
+		}
+		w.came <- awaited{res, err}
+	})
+	if !started {
+		w.came <- awaited{err: gone(errClosed)}
+	}
+}
+
+// fetched is the result that a legacy server was asked for.
+func (w *awaiting) fetched(ctx context.Context) (exchange.Result, error) {
+	for {
+		w.fetch(ctx)
+		end := <-w.came // with ctx at the latest
+		w.took(end)
+		if !w.again(ctx, end.err) || sleep(ctx, taskPause) != nil {
+			return end.res, end.err
+		}
+	}
+}
+
+// again reports whether what failed is to be tried again: the server could not be
+// reached for a moment, and the task goes on without us.
+func (w *awaiting) again(ctx context.Context, err error) bool {
+	if err == nil || ctx.Err() != nil || w.c.Err() != nil || asFailure(err).code != jackfield.Unavailable {
+		return false
+	}
+	w.failed++
+	return w.failed < lostLooks
+}
+
+// took notes that there is nobody to wait for any more.
+func (w *awaiting) took(end awaited) {
+	w.stop()
+	w.came, w.stop = nil, nil
+	w.ended = end.err == nil
+}
+
+// leave ends the asking for the result, if it has not ended.
+func (w *awaiting) leave() {
+	if w.came != nil {
+		w.stop()
+		<-w.came
 	}
 }
 
@@ -278,28 +366,15 @@ func (w *awaiting) do(ctx context.Context, r *exchange.Request, peer exchange.Pe
 	return w.c.doModern(ctx, x, r)
 }
 
-// look asks how far the task is. A server that cannot be reached for a moment is
-// asked again: the task goes on without us.
+// look asks how far the task is.
 func (w *awaiting) look(ctx context.Context, before task) (task, error) {
-	for failed := 1; ; failed++ {
+	for {
 		res, err := w.do(ctx, w.request("tasks/get"), nil)
-		switch {
-		case err == nil && res.Err == nil:
-			t, err := readTask(res.Raw)
-			if err != nil {
-				return t, err
-			}
-			if string(w.id) != string(wire.AppendString(nil, t.ID)) {
-				return t, protocolFailure("asked about one task it tells of another")
-			}
-			return t, nil
-		case err == nil:
-			w.ended = true
-			return task{}, &failure{
-				code: jackfield.Unavailable, err: res.Err,
-				what: fmt.Sprintf("it made a task of %s, and when asked about it said: %s", w.r.Method, snippet([]byte(res.Err.Message))),
-			}
-		case failed >= lostLooks || ctx.Err() != nil || w.c.Err() != nil || asFailure(err).code != jackfield.Unavailable:
+		if err == nil {
+			w.failed = 0
+			return w.seen(res)
+		}
+		if !w.again(ctx, err) {
 			return task{}, err
 		}
 		pause := max(before.pause(), taskPause, min(asFailure(err).retryAfter, longTaskPause))
@@ -307,6 +382,22 @@ func (w *awaiting) look(ctx context.Context, before task) (task, error) {
 			return task{}, err
 		}
 	}
+}
+
+// seen reads what the server said of the task.
+func (w *awaiting) seen(res exchange.Result) (task, error) {
+	if res.Err != nil {
+		w.ended = true
+		return task{}, &failure{
+			code: jackfield.Unavailable, err: res.Err,
+			what: fmt.Sprintf("it made a task of %s, and when asked about it said: %s", w.r.Method, snippet([]byte(res.Err.Message))),
+		}
+	}
+	t, err := readTask(res.Raw)
+	if err == nil && string(w.id) != string(wire.AppendString(nil, t.ID)) {
+		err = protocolFailure("asked about one task it tells of another")
+	}
+	return t, err
 }
 
 // tell reports a look as progress: it is a sign of life.
@@ -368,22 +459,8 @@ func (w *awaiting) answer(ctx context.Context, t task) (open *wire.Error, err er
 	return nil, err
 }
 
-// result is how the call ended.
-func (w *awaiting) result(ctx context.Context, t task) (exchange.Result, error) {
-	if !w.c.modern() {
-		// Until it ends the server may ask, on the stream of this request or another.
-		r := w.request("tasks/result")
-		r.Caps = w.r.Caps
-		res, err := w.do(ctx, r, w.peer)
-		if err != nil {
-			return res, err
-		}
-		w.ended = true
-		if res.Err == nil {
-			res.Raw, err = unrelated(res.Raw)
-		}
-		return res, err
-	}
+// result is how a modern server's task ended.
+func (w *awaiting) result(t task) (exchange.Result, error) {
 	w.ended = true
 	switch t.Status {
 	case "completed":

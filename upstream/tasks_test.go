@@ -154,6 +154,11 @@ func TestAServerThatIsAwayForAMomentIsAskedAgainForTheTask(t *testing.T) {
 			if took := time.Since(before); took < 10*time.Second {
 				t.Errorf("it asked to be left alone for 5 s twice, and was for %v", took)
 			}
+			d.s.Fault(upstreamtest.Fault{Method: "tasks/result", Status: http.StatusBadGateway, Times: lostLooks - 1})
+			if text := d.call(t, "task", `{"ms":1,"text":"still here"}`); !strings.Contains(text, "still here") {
+				t.Errorf("got %s", text)
+			}
+			d.s.Heal()
 			d.s.Fault(upstreamtest.Fault{Method: "tasks/get", Status: http.StatusServiceUnavailable})
 			_, err := d.Do(t.Context(), tool(t, d.Conn, "task", `{"ms":1}`), nil)
 			if jackfield.CodeOf(err) != jackfield.Unavailable || NotSent(err) {
