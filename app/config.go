@@ -63,6 +63,7 @@ type Limits struct {
 	Message     int64         // bytes of one message from a server; 16 MiB
 	Result      int64         // bytes of one answer to a call; none but Message's
 	Sessions    Budget        // of clients that have them; 50,000, 10,000 of one person; PerServer means nothing
+	Parked      Budget        // calls of clients without sessions that wait for answers; 1,024, 16 of one person; PerServer means nothing
 	Dials       Budget        // connections being made at once; 64, 8 to one server, 16 for one owner
 	Queue       Budget        // connections that wait to be made; 4,096, 1,024 to one server; PerOwner means nothing
 	Calls       Budget        // calls under way; 16,384, as many for one person; PerServer means nothing

@@ -48,6 +48,7 @@ type fileLimits struct {
 	Message     document.Size     `json:"message,omitzero" jsonschema:"Bytes of one message from a server. Default 16MiB."`
 	Result      document.Size     `json:"result,omitzero" jsonschema:"Bytes of one answer of a server to a call. Default: what message allows."`
 	Sessions    fileSessions      `json:"sessions,omitzero" jsonschema:"Sessions of clients that have them. Default 50000, 10000 for one owner."`
+	Parked      fileSessions      `json:"parked,omitzero" jsonschema:"Calls of clients without sessions that wait for a person's answer to a server's question. Default 1024, 16 for one person."`
 	Dials       fileBudget        `json:"dials,omitzero" jsonschema:"Connections being made at once. Default 64, 8 to one server, 16 for one owner."`
 	Queue       fileQueue         `json:"queue,omitzero" jsonschema:"Connections that wait to be made. Default 4096, 1024 to one server."`
 	Calls       fileCalls         `json:"calls,omitzero" jsonschema:"Calls under way. Default 16384; one person may have them all."`
@@ -488,6 +489,7 @@ func (l *loader) limits() Limits {
 	return Limits{
 		Body: int64(f.Body), Message: int64(f.Message), Result: int64(f.Result),
 		Sessions:    Budget{Total: f.Sessions.Total, PerOwner: f.Sessions.PerOwner},
+		Parked:      Budget{Total: f.Parked.Total, PerOwner: f.Parked.PerOwner},
 		Dials:       Budget(f.Dials),
 		Queue:       Budget{Total: f.Queue.Total, PerServer: f.Queue.PerServer},
 		Calls:       Budget{Total: f.Calls.Total, PerOwner: f.Calls.PerOwner},
