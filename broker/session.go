@@ -225,7 +225,7 @@ func (b *Broker) Notify(ctx context.Context, c Caller, method string, params wir
 	switch {
 	case c.Only != "" && !roots:
 		s := &v.Servers()[0]
-		lease, err := b.o.Connections.Acquire(ctx, connections.Want{Server: *s, Owner: owner, Session: c.Session, Caps: c.Caps.Declared})
+		lease, err := b.notified(ctx, &c, s)
 		if err != nil {
 			return // a notification has no answer
 		}
@@ -242,4 +242,20 @@ func (b *Broker) Notify(ctx context.Context, c Caller, method string, params wir
 			lease.Release()
 		}
 	}
+}
+
+// notified is the connection that a notification for the server goes to: the one
+// that the caller's calls use. A client without a session that does not say what it
+// can answer, as it need not in a notification, has it by that it is open.
+func (b *Broker) notified(ctx context.Context, c *Caller, s *jackfield.Server) (pool.Lease[Conn], error) {
+	owner := c.Principal.Scope()
+	if c.Session == "" && c.Caps.Declared == "" {
+		for lease := range b.o.Connections.Loaded(owner, "") {
+			if lease.Key().Server == s.ID {
+				return lease, nil
+			}
+			lease.Release()
+		}
+	}
+	return b.o.Connections.Acquire(ctx, connections.Want{Server: *s, Owner: owner, Session: c.Session, Caps: c.Caps.Declared})
 }

@@ -197,3 +197,27 @@ func TestNotificationsOfClientsReachWhomTheyConcern(t *testing.T) {
 		equal(t, len(got), 3) // and no roots, which are one client's alone
 	})
 }
+
+func TestANotificationGoesWhereTheCallsOfItsClientGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a")
+		h.legacy("a")
+		ann := user("ann").only("a")
+		ann.Caps.Declared = `{"roots":{}}`
+		h.do(ann, "tools/call", `{"name":"echo"}`)
+		before := h.dials("a")
+		h.b.Notify(t.Context(), user("ann").only("a"), "notifications/vendor", wire.Raw(`{"x":1}`)) // says nothing of what it can do
+		equal(t, h.dials("a"), before)
+		h.b.Notify(t.Context(), ann, "notifications/vendor", wire.Raw(`{"x":2}`))
+		equal(t, h.dials("a"), before)
+		var got []string
+		for _, c := range h.calls("a") {
+			for _, said := range c.heard() {
+				if strings.HasPrefix(said, "notifications/vendor") {
+					got = append(got, said)
+				}
+			}
+		}
+		equal(t, got, []string{`notifications/vendor {"x":1}`, `notifications/vendor {"x":2}`})
+	})
+}

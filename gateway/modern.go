@@ -57,8 +57,12 @@ func (x *inbound) modernNotification(in *parts) {
 	}
 	// Closing the stream cancels here; the notification is for stdio.
 	if x.msg.Method != "notifications/cancelled" {
-		if req, _, err := in.request(x.msg.Method, exchange.Capabilities{}); err == nil {
-			x.opts.Broker.Notify(x.r.Context(), broker.Caller{Principal: x.who, Only: x.only}, x.msg.Method, notificationParams(&req.Params))
+		var caps exchange.Capabilities
+		if raw := in.meta.Get(exchange.MetaClientCapabilities); raw != nil { // only requests must declare them
+			caps, _ = parseCapabilities(raw)
+		}
+		if req, _, err := in.request(x.msg.Method, caps); err == nil {
+			x.opts.Broker.Notify(x.r.Context(), broker.Caller{Principal: x.who, Only: x.only, Caps: caps}, x.msg.Method, notificationParams(&req.Params))
 		}
 	}
 	x.w.WriteHeader(http.StatusAccepted)
