@@ -19,7 +19,7 @@ import (
 
 // client is a client of one revision, at one path of the gateway.
 type client struct {
-	t       *testing.T
+	t       testing.TB
 	version string
 	path    string // the gateway's name for the server stands in it
 	url     string
@@ -28,6 +28,7 @@ type client struct {
 	session string
 	about   string // what initialize answered
 	last    atomic.Int64
+	spell   func(id int64) string // spells the ids of its requests; nil: as numbers
 	// answer answers a question: method and params to a result; nil: none is expected.
 	answer func(method string, params wire.Raw) string
 
@@ -53,7 +54,7 @@ func allCaps(version string) string {
 func (c *client) modern() bool { return c.version == exchange.Modern }
 
 // connect makes a client of that revision.
-func connect(t *testing.T, base, path, version, caps string) *client {
+func connect(t testing.TB, base, path, version, caps string) *client {
 	t.Helper()
 	c := &client{t: t, version: version, path: path, url: base + path, caps: caps, events: make(chan string, 100), waiting: map[string]chan []byte{}}
 	if c.modern() {
@@ -245,7 +246,7 @@ func (c *client) answered(method string, params wire.Raw) string {
 // once sends one request, and for a legacy client answers what is asked meanwhile.
 func (c *client) once(ctx context.Context, method, params, more, meta string) (wire.Raw, *wire.Error) {
 	c.t.Helper()
-	id := fmt.Sprint(c.last.Add(1))
+	id := c.nextID()
 	members := []string{}
 	if inner := strings.TrimSpace(params[1 : len(params)-1]); inner != "" {
 		members = append(members, inner)
@@ -270,7 +271,21 @@ func (c *client) once(ctx context.Context, method, params, more, meta string) (w
 	if meta != "" {
 		members = append(members, `"_meta":{`+meta+`}`)
 	}
-	body := `{"jsonrpc":"2.0","id":` + id + `,"method":"` + method + `","params":{` + strings.Join(members, ",") + `}}`
+	return c.exchange(ctx, id, `{"jsonrpc":"2.0","id":`+id+`,"method":"`+method+`","params":{`+strings.Join(members, ",")+`}}`, header)
+}
+
+// nextID is the id of the next request.
+func (c *client) nextID() string {
+	id := c.last.Add(1)
+	if c.spell != nil {
+		return c.spell(id)
+	}
+	return fmt.Sprint(id)
+}
+
+// exchange sends a request and waits for its answer.
+func (c *client) exchange(ctx context.Context, id, body string, header map[string]string) (wire.Raw, *wire.Error) {
+	c.t.Helper()
 	if c.sse {
 		return c.await(ctx, id, body)
 	}

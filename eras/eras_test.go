@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func patience(t *testing.T) <-chan time.Time {
+func patience(t testing.TB) <-chan time.Time {
 	t.Helper()
 	return time.After(20 * time.Second)
 }
@@ -55,7 +55,7 @@ type house struct {
 // pathOf is where a kind of server stands in the gateway.
 func pathOf(kind string) string { return "/mcp/" + strings.ReplaceAll(kind, " ", "-") }
 
-func open(t *testing.T, scripts map[string]upstreamtest.Script) *house {
+func open(t testing.TB, scripts map[string]upstreamtest.Script) *house {
 	t.Helper()
 	h := &house{servers: map[string]*upstreamtest.Server{}}
 	config := &app.Config{Listen: "127.0.0.1:0", Data: t.TempDir()}

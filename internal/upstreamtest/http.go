@@ -89,6 +89,7 @@ func (x *session) take(s *Server, m wire.Message) {
 		return
 	}
 	s.count(m.Method)
+	s.hear(m)
 	if m.Method == "notifications/cancelled" {
 		var p struct {
 			ID json.RawMessage `json:"requestId"`
@@ -326,6 +327,12 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 			s.misanswer(w, r, f)
 			return
 		}
+	}
+	if m.Kind == wire.Notification && r.Header.Get(wire.HeaderProtocolVersion) == "2026-07-28" && s.era() != Legacy && s.era() != Sessionless {
+		s.count(m.Method)
+		s.hear(m)
+		w.WriteHeader(http.StatusAccepted)
+		return
 	}
 	meta := metaOf(orNull(m.Params))
 	if meta.Version != "" || m.Method == "subscriptions/listen" {
