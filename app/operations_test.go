@@ -105,7 +105,10 @@ func TestStoppingLetsCallsUnderWayEnd(t *testing.T) {
 	up := upstreamtest.New(t, upstreamtest.Script{})
 	h := start(t, &Config{}, server("a", up))
 	got := make(chan string, 1)
-	go func() { got <- h.call("/mcp/a", "slow", `{"ms":1500}`) }()
+	go func() {
+		defer close(got)
+		got <- h.call("/mcp/a", "slow", `{"ms":1500}`)
+	}()
 	up.Wait(t, "tools/call", 1)
 	stopped := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -146,6 +149,7 @@ func TestStoppingCutsWhatTakesTooLongAndSaysSo(t *testing.T) {
 			h := start(t, &Config{Limits: Limits{Stop: c.limit}}, server("a", up))
 			got := make(chan *wire.Error, 1)
 			go func() {
+				defer close(got)
 				_, failed := h.ask("/mcp/a", "tools/call", `{"name":"slow","arguments":{"ms":60000}}`)
 				got <- failed
 			}()

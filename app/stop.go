@@ -72,8 +72,17 @@ func (a *App) Stop(ctx context.Context) error {
 	return errors.Join(err, a.parts.close(ctx))
 }
 
+// lastWords is how long the answers of calls that are cut may take to reach their
+// clients when Stop is in a hurry.
+const lastWords = time.Second
+
 // end ends all that is not a call.
 func (a *App) end(ctx context.Context) error {
+	if ctx.Err() != nil {
+		words, said := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer said()
+		ctx = words
+	}
 	var errs []error
 	step := func(what string, err error) {
 		if err != nil {
