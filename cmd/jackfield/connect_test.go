@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -201,5 +204,55 @@ func TestConnectSaysWhyThereIsNoGateway(t *testing.T) {
 	delete(r.env, "JACKFIELD_URL")
 	if code, _, errs := r.run("", "connect", "--config", "not-there.yaml"); code != exitConfig || !strings.Contains(errs, "not-there.yaml") {
 		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+func TestConnectBeginsANewSessionWhenTheGatewayForgotItsOwn(t *testing.T) {
+	var mu sync.Mutex
+	var sessions, forgotten int
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		body, _ := io.ReadAll(r.Body)
+		m, err := wire.Parse(body)
+		session := r.Header.Get("Mcp-Session-Id")
+		switch {
+		case r.Method == http.MethodGet:
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		case r.Method == http.MethodDelete:
+			w.WriteHeader(http.StatusNoContent)
+		case err != nil:
+			t.Errorf("%v: %s", err, body)
+		case m.Method == "initialize":
+			sessions++
+			w.Header().Set("Mcp-Session-Id", fmt.Sprint("session-", sessions))
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(wire.AppendResult(nil, m.ID, wire.Raw(`{"protocolVersion":"2025-06-18"}`)))
+		case session != fmt.Sprint("session-", sessions) || sessions == 1 && m.Kind == wire.Request:
+			forgotten++
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write(wire.AppendError(nil, nil, &wire.Error{Code: -32600, Message: "there is no such session"}))
+		case m.Kind != wire.Request:
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte("{\"jsonrpc\":\"2.0\",\n\"id\":" + string(m.ID) + ",\"result\":{\"version\":\"" + r.Header.Get("Mcp-Protocol-Version") + "\"}}"))
+		}
+	}))
+	defer gateway.Close()
+	r := newRig(t)
+	p := r.connect("--url", gateway.URL)
+	p.say(fmt.Sprintf(helloOf, "2025-06-18"))
+	_ = p.hear("0", "")
+	p.say(ready)
+	p.say(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	if got := p.hear("1", ""); got != `{"jsonrpc":"2.0","id":1,"result":{"version":"2025-06-18"}}` {
+		t.Errorf("got %s", got)
+	}
+	p.end()
+	mu.Lock()
+	defer mu.Unlock()
+	if sessions != 2 || forgotten != 1 {
+		t.Errorf("%d sessions, forgotten %d times", sessions, forgotten)
 	}
 }
