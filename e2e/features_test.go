@@ -7,6 +7,7 @@ type feature struct {
 	title  string
 	about  string
 	server string // the first revision whose servers have it
+	client string // the first revision whose clients have it, where older ones miss nothing
 	gone   string // the first revision whose servers have it no more
 	until  string // the last revision whose clients have it, if it went away
 	saw    string // what the guest says when it passes, a regular expression
@@ -177,6 +178,30 @@ var features = []feature{
 		key: "updates", title: "Changes of a resource", server: first,
 		about: "The client subscribes to a resource and hears when it changes.",
 		saw:   "heard of kitchen://static",
+	},
+	{
+		key: "first", title: "An error that names an address", server: "2025-11-25", gone: modern,
+		about: "The server refuses a call until its user has opened an address (error -32042); then it is done.",
+		saw:   "paid",
+		but:   []but{{when: clientBefore("2025-11-25"), mark: instead, saw: "(?s)tool error: .*http://127.0.0.1:.*", words: "the call ends with a text that names the address and asks to open it and to try again"}},
+	},
+	{
+		key: "murmur", title: "Log lines outside a call", server: first, gone: modern,
+		about: "The server writes a line while no call is open. A server of 2026-07-28 never does.",
+		saw:   "heard true",
+		but:   []but{{when: clientIs("", modern, modern), mark: instead, saw: "heard false", words: "a modern client gets log lines with its calls alone: these are dropped"}},
+	},
+	{
+		key: "state", title: "State in a session", server: first, gone: modern,
+		about: "The server counts the calls of each session; two connections of one user each have a count of their own. A server of 2026-07-28 has no sessions.",
+		saw:   "each has a count of its own",
+		but:   []but{{when: clientIs("", modern, modern), mark: instead, saw: "no connection has a count of its own", words: "a modern client has no session that could be told from another: all that a user calls goes through one session of the server, unless the definition says `sharing: call`"}},
+	},
+	{
+		key: "batch", title: "Several requests in one message", server: first, client: "2025-03-26", until: "2025-03-26",
+		about: "A client sends two requests as one batch, which 2025-03-26 alone allows.",
+		saw:   "listed true, echo: grüße",
+		but:   []but{{when: clientIs("go", first, modern), mark: cannot, words: "the go-sdk sends no batches; seen with the TypeScript SDK as client"}},
 	},
 	{
 		key: "task", title: "Tasks", server: "2025-11-25",

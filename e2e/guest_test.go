@@ -123,8 +123,13 @@ func (g *guest) connect(ctx context.Context) error {
 		if g.revision >= "2025-11-25" {
 			caps.Elicitation = &mcp.ElicitationCapabilities{Form: &mcp.FormElicitationCapabilities{}, URL: &mcp.URLElicitationCapabilities{}}
 		}
-		o.ElicitationHandler = func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+		o.ElicitationHandler = func(ctx context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			if r.Params.Mode == "url" {
+				if strings.HasPrefix(r.Params.URL, g.Side) {
+					if _, err := g.side(context.WithoutCancel(ctx), "pay", "id", g.ID); err != nil { // the user opens it
+						return nil, err
+					}
+				}
 				return &mcp.ElicitResult{Action: "accept"}, nil
 			}
 			schema, err := json.Marshal(r.Params.RequestedSchema)
@@ -169,6 +174,7 @@ func (g *guest) try(ctx context.Context, feature string) string {
 		"content": g.calls("content"), "audio": g.calls("sound"), "link": g.calls("link"), "form": g.calls("ask_form"),
 		"rounds": g.calls("ask_twice"), "url": g.calls("ask_url"), "sampling": g.calls("ask_model"), "roots": g.calls("ask_roots"),
 		"header": g.calls("headed"), "task": g.calls("report"),
+		"first": g.payFirst, "murmur": g.murmur, "state": g.state,
 		"ping": func(ctx context.Context) (string, error) { return "pong", g.session.Ping(ctx, nil) },
 	}[feature]
 	if do == nil {
@@ -420,6 +426,56 @@ func (g *guest) late(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return g.side(ctx, "late", "id", g.ID)
+}
+
+// payFirst opens the address that an error names, and calls again.
+func (g *guest) payFirst(ctx context.Context) (string, error) {
+	said, err := g.call(ctx, "pay_first")
+	var wire *jsonrpc.Error
+	if !errors.As(err, &wire) || wire.Code != mcp.CodeURLElicitationRequired || !strings.Contains(string(wire.Data), g.Side+"pay?id="+g.ID) {
+		return said, err
+	}
+	if _, err := g.side(ctx, "pay", "id", g.ID); err != nil {
+		return "", err
+	}
+	return g.call(ctx, "pay_first")
+}
+
+func (g *guest) murmur(ctx context.Context) (string, error) {
+	if _, err := g.call(ctx, "remember"); err != nil {
+		return "", err
+	}
+	if _, err := g.side(ctx, "murmur", "id", g.ID); err != nil {
+		return "", err
+	}
+	heard := func() bool { return slices.Contains(g.heard(&g.logs), "warning: murmured") }
+	if g.revision != modern {
+		until(ctx, heard)
+	} else if _, err := g.call(ctx, "echo"); err != nil { // what was to come has come
+		return "", err
+	}
+	return fmt.Sprintf("heard %v", heard()), nil
+}
+
+// state looks whether a second connection of the same guest finds what the first
+// one left at the server.
+func (g *guest) state(ctx context.Context) (string, error) {
+	left, err := g.call(ctx, "count")
+	if err != nil {
+		return "", err
+	}
+	second := &guest{revision: g.revision, visit: g.visit}
+	if err := second.connect(ctx); err != nil {
+		return "", err
+	}
+	found, err := second.call(ctx, "count")
+	if err := errors.Join(err, second.session.Close()); err != nil {
+		return "", err
+	}
+	if left != "1" || found != "1" {
+		return "no connection has a count of its own", nil
+	}
+	return "each has a count of its own", nil
 }
 
 // changes makes the kitchen add a tool until the guest hears of a change: a stream

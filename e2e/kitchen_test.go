@@ -34,15 +34,20 @@ const patience = 20 * time.Second
 //	cancelled?id=  says whether that call was cancelled
 //	late?id=       asks the connection that called remember with this id for its
 //	               roots while no call is open, and says how that ended
+//	murmur?id=     writes a log line to that connection while no call is open
+//	pay?id=        is the address that the tool pay_first wants opened
 //	step?id=       lets the call of steps with this id go on to its next step
 //	add?tool=      adds a tool
 //	touch?uri=     says that the resource has changed
 type kitchen struct {
 	revision string
+	base     string // http://127.0.0.1:PORT
 	server   *mcp.Server
 
 	mu       sync.Mutex
 	sessions map[string]*mcp.ServerSession
+	counts   map[*mcp.ServerSession]int
+	paid     map[string]bool
 	calls    map[string]*openCall
 }
 
@@ -52,7 +57,10 @@ type openCall struct{ arrived, cancelled, step chan struct{} }
 // goKitchen starts one and returns its address and how the gateway reaches it.
 func goKitchen(t *testing.T, revision string) (base string, entry map[string]any) {
 	t.Helper()
-	k := &kitchen{revision: revision, sessions: map[string]*mcp.ServerSession{}, calls: map[string]*openCall{}}
+	k := &kitchen{
+		revision: revision, sessions: map[string]*mcp.ServerSession{}, calls: map[string]*openCall{},
+		counts: map[*mcp.ServerSession]int{}, paid: map[string]bool{},
+	}
 	k.server = mcp.NewServer(&mcp.Implementation{Name: "kitchen", Version: "1.0.0"}, &mcp.ServerOptions{
 		Instructions:              "Order at the bar.",
 		SupportedProtocolVersions: []string{revision},
@@ -82,10 +90,10 @@ func goKitchen(t *testing.T, revision string) (base string, entry map[string]any
 		t.Fatal(err)
 	}
 	listener := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	k.base = "http://" + l.Addr().String()
 	go func() { _ = listener.Serve(l) }()
 	t.Cleanup(func() { _ = listener.Close() })
-	base = "http://" + l.Addr().String()
-	return base, map[string]any{"type": kind, "url": base + path}
+	return k.base, map[string]any{"type": kind, "url": k.base + path}
 }
 
 // knows says whether the kitchen's revision has what came with the one given.
@@ -199,6 +207,12 @@ func (k *kitchen) addTools() {
 		k.sessions[in.ID] = req.Session
 		return text("remembered"), nil
 	})
+	k.add(&mcp.Tool{Name: "count"}, func(_ context.Context, req *mcp.CallToolRequest, _ toolArgs) (*mcp.CallToolResult, error) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.counts[req.Session]++
+		return text("%d", k.counts[req.Session]), nil
+	})
 	k.add(&mcp.Tool{
 		Name:        "headed",
 		InputSchema: json.RawMessage(`{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}`),
@@ -282,6 +296,17 @@ func (k *kitchen) addQuestions() {
 				return a.result, nil
 			}
 			return text("paid: %s", a.answer.(*mcp.ElicitResult).Action), nil
+		})
+	}
+	if k.revision == "2025-11-25" {
+		k.add(&mcp.Tool{Name: "pay_first"}, func(_ context.Context, req *mcp.CallToolRequest, in toolArgs) (*mcp.CallToolResult, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if k.paid[in.ID] {
+				return text("paid"), nil
+			}
+			k.sessions[in.ID] = req.Session
+			return nil, mcp.URLElicitationRequiredError([]*mcp.ElicitParams{{Mode: "url", Message: "Please pay.", URL: k.base + "/side/pay?id=" + in.ID, ElicitationID: in.ID}})
 		})
 	}
 	k.add(&mcp.Tool{Name: "ask_model"}, func(ctx context.Context, req *mcp.CallToolRequest, _ toolArgs) (*mcp.CallToolResult, error) {
@@ -381,6 +406,9 @@ func (k *kitchen) call(id string) *openCall {
 
 func (k *kitchen) side(w http.ResponseWriter, r *http.Request) {
 	id := r.FormValue("id")
+	k.mu.Lock()
+	session := k.sessions[id]
+	k.mu.Unlock()
 	switch r.PathValue("what") {
 	case "arrived":
 		within(w, k.call(id).arrived, "arrived")
@@ -389,9 +417,6 @@ func (k *kitchen) side(w http.ResponseWriter, r *http.Request) {
 	case "step":
 		k.call(id).step <- struct{}{}
 	case "late":
-		k.mu.Lock()
-		session := k.sessions[id]
-		k.mu.Unlock()
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		roots, err := session.ListRoots(ctx, &mcp.ListRootsParams{})
@@ -400,6 +425,17 @@ func (k *kitchen) side(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_, _ = fmt.Fprint(w, "roots ", uris(roots))
+	case "murmur":
+		if err := session.Log(r.Context(), &mcp.LoggingMessageParams{Level: "warning", Data: "murmured"}); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	case "pay":
+		k.mu.Lock()
+		k.paid[id] = true
+		k.mu.Unlock()
+		if err := session.NotifyElicitationComplete(r.Context(), &mcp.ElicitationCompleteParams{ElicitationID: id}); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
 	case "add":
 		k.say(&mcp.Tool{Name: r.FormValue("tool")}, func() *mcp.CallToolResult { return text("new") })
 	case "touch":

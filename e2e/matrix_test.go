@@ -149,7 +149,7 @@ func (p peer) name() string { return p.sdk + "-" + p.revision }
 
 // beforehand is the verdict that no visit is needed for.
 func (f feature) beforehand(p pair) (verdict, bool) {
-	if p.server.revision < f.server || f.gone != "" && p.server.revision >= f.gone || f.until != "" && p.client.revision > f.until {
+	if p.server.revision < f.server || p.client.revision < f.client || f.gone != "" && p.server.revision >= f.gone || f.until != "" && p.client.revision > f.until {
 		return verdict{mark: absent}, true
 	}
 	for _, b := range f.but {
@@ -252,7 +252,7 @@ func matrixPage(all map[string]map[pair]verdict) []byte {
 		both := speakers[peer{"go", r}] + ", " + speakers[peer{"ts", r}]
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r, both, both)
 	}
-	b.WriteString("\n## At a glance\n\nHow many of the 25 cells; the rest is in no such revision.\n\n| feature | passes | impossible | not tried |\n|---|---|---|---|\n")
+	b.WriteString("\n## At a glance\n\nHow many of the 25 cells. The rest is between revisions of which one does not know the feature.\n\n| feature | passes | impossible | could not be tried |\n|---|---|---|---|\n")
 	for _, f := range features {
 		n := count(all, f)
 		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d |\n", f.title, anchor(f.title), n[passes], n[instead], n[cannot])
@@ -300,7 +300,7 @@ It is written by a test, ` + "`e2e/matrix_test.go`" + `, that lets the official 
 - ✓ passes, with every SDK that offers it on both sides. A letter says what else there is to know.
 - ✗ is impossible, because the client's or the server's revision has no words for it. The letter says what the user sees instead, and the test has seen that.
 - ○ could not be tried: no SDK of that revision offers it.
-- – is in no such revision: the server (or the client) does not know the feature, and nothing is lost.
+- – there is nothing to pass: the server's revision (or the client's) does not know the feature, and nothing is lost.
 
 ## Who took part
 

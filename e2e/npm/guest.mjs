@@ -8,10 +8,16 @@
 // close(), task(tool) where the SDK knows tasks}; hear is {log, changed, updated}.
 export const roots = { roots: [{ uri: 'file:///e2e', name: 'e2e' }] };
 export const sampled = { role: 'assistant', model: 'e2e', content: { type: 'text', text: 'sampled' } };
-export function elicited(params) {
-  if (params.mode === 'url') return { action: 'accept' };
+export async function elicited(params) {
+  if (params.mode === 'url') {
+    await pay(params.url);
+    return { action: 'accept' };
+  }
   return { action: 'accept', content: params.requestedSchema.properties.color ? { color: 'blue' } : { name: 'Ann' } };
 }
+
+// pay is what the user does who is shown an address: open it, if it is a kitchen's.
+const pay = (url) => (url.startsWith('http://127.0.0.1:') ? fetch(url) : null);
 
 export async function visitAll(connect) {
   const chunks = [];
@@ -37,7 +43,8 @@ async function visit(connect, revision, v) {
   for (const feature of v.features) {
     try {
       const step = steps[feature];
-      seen[feature] = step ? await within(30_000, step({ ...v, revision, client, heard })) : 'this guest does not know how';
+      const again = () => connect(v, revision, { log() {}, changed() {}, updated() {} });
+      seen[feature] = step ? await within(30_000, step({ ...v, revision, client, heard, again })) : 'this guest does not know how';
     } catch (err) {
       seen[feature] = failed(err);
     }
@@ -164,6 +171,35 @@ const steps = {
   async late(g) {
     await call(g, 'remember');
     return side(g, 'late', { id: g.id });
+  },
+  async first(g) {
+    try {
+      return await call(g, 'pay_first');
+    } catch (err) {
+      if (err.code !== -32042) throw err;
+      for (const e of err.data.elicitations) await pay(e.url);
+      return call(g, 'pay_first');
+    }
+  },
+  async murmur(g) {
+    await call(g, 'remember');
+    await side(g, 'murmur', { id: g.id });
+    const heard = () => g.heard.logs.includes('warning: murmured');
+    if (g.revision === '2026-07-28') await call(g, 'echo'); // what was to come has come
+    else await until(heard);
+    return `heard ${heard()}`;
+  },
+  async state(g) {
+    const left = await call(g, 'count');
+    const second = await g.again();
+    const found = await call({ ...g, client: second }, 'count');
+    await second.close();
+    return `${left === '1' && found === '1' ? 'each has' : 'no connection has'} a count of its own`;
+  },
+  // Two requests in one message.
+  async batch(g) {
+    const [tools, said] = await g.client.together(() => [g.client.tools(), call(g, 'echo')]);
+    return `listed ${tools.includes('echo')}, ${said}`;
   },
   // A stream that the client opens by itself may not stand yet: more tools are added until it hears.
   async changes(g) {

@@ -52,6 +52,16 @@ await visitAll(async (visit, revision, hear) => {
       return () => client.unsubscribeResource({ uri });
     },
     ping: () => client.ping(),
+    // What start() sends goes out in one message, which the SDK of 2025-03-26 can do.
+    async together(start) {
+      const send = transport.send;
+      const held = [];
+      transport.send = async (message) => { held.push(message); };
+      const results = start();
+      transport.send = send;
+      await transport.send(held);
+      return Promise.all(results);
+    },
     task: revision < '2025-11-25' || !client.getServerCapabilities().tasks ? undefined : async (name) => {
       for await (const message of client.experimental.tasks.callToolStream({ name, arguments: {} }, types.CallToolResultSchema, { task: { ttl: 60_000 } })) {
         if (message.type === 'result') return message.result.content[0].text;

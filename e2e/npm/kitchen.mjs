@@ -81,6 +81,14 @@ const tools = [
     c.remember(a.id);
     return text('remembered');
   }],
+  ['count', '', (_, c) => text(String(c.count()))],
+  ['pay_first', '2025-11-25', (a, c) => {
+    if (paid.has(a.id)) return text('paid');
+    c.remember(a.id);
+    throw new Refusal(-32042, 'pay first', {
+      elicitations: [{ mode: 'url', message: 'Please pay.', url: `http://127.0.0.1:${port}/side/pay?id=${a.id}`, elicitationId: a.id }],
+    });
+  }],
   ['headed', '', (a, c) => text(`argument ${a.region}, header ${c.header('mcp-param-region') ?? ''}`),
     { inputSchema: { type: 'object', properties: { region: { type: 'string', 'x-mcp-header': 'Region' } } } }],
   ['ask_form', '2025-06-18', async (_, c) => text(`name ${told(await c.ask('name', form('name'), ''), 'name')}`)],
@@ -162,12 +170,13 @@ function event() {
   return e;
 }
 const first = (map, make) => (id) => map.get(id) ?? map.set(id, make()).get(id);
+const paid = new Set();
 const steps = new Map();
 const step = first(steps, event);
 const hang = first(new Map(), () => ({ arrived: event(), cancelled: event() }));
 
 // open is what kitchen1 and kitchen2 give: {handle(req, res, path), late(id),
-// changed(), touched(uri)}.
+// notify(id, notification), changed(), touched(uri)}.
 const { open } = await import(revision === modern ? './kitchen2.mjs' : './kitchen1.mjs');
 const kitchen = await open(revision, { info: { name: 'kitchen', version: '1.0.0' }, instructions: 'Order at the bar.', capabilities, menu, Question });
 
@@ -181,6 +190,13 @@ async function side(what, query) {
       step(id).happen();
       return '';
     case 'late': return kitchen.late(id).then((r) => `roots ${uris(r)}`, (err) => `not answered: ${err.message}`);
+    case 'murmur':
+      await kitchen.notify(id, { method: 'notifications/message', params: { level: 'warning', data: 'murmured' } });
+      return '';
+    case 'pay':
+      paid.add(id);
+      await kitchen.notify(id, { method: 'notifications/elicitation/complete', params: { elicitationId: id } });
+      return '';
     case 'add':
       tools.push([query.get('tool'), '', () => text('new')]);
       await kitchen.changed();

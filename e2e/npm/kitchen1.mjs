@@ -27,6 +27,7 @@ export async function open(revision, { capabilities, info, instructions, menu })
   function serve() {
     const server = new Server(info, { capabilities, instructions, taskStore });
     let level = 'emergency';
+    let count = 0;
     server.setRequestHandler(types.SetLevelRequestSchema, (r) => {
       level = r.params.level;
       return {};
@@ -37,6 +38,7 @@ export async function open(revision, { capabilities, info, instructions, menu })
         const context = {
           signal: extra.signal,
           header: (name) => extra.requestInfo?.headers?.[name],
+          count: () => ++count,
           remember: (id) => remembered.set(id, server),
           ask: (key, question) => {
             if (question.method === 'elicitation/create') mayElicit(server.getClientCapabilities(), question.params.mode);
@@ -70,6 +72,7 @@ export async function open(revision, { capabilities, info, instructions, menu })
   return {
     handle: revision === '2024-11-05' ? await sse(load, serve) : await streamable(load, serve),
     late: (id) => remembered.get(id).request({ method: 'roots/list' }, types.ListRootsResultSchema, { timeout: 20_000 }),
+    notify: (id, notification) => remembered.get(id).notification(notification),
     changed: () => Promise.all([...open].map((s) => s.sendToolListChanged())),
     touched: (uri) => Promise.all([...open].map((s) => s.sendResourceUpdated({ uri }))),
   };

@@ -15,6 +15,7 @@ export async function open(_, { capabilities, info, instructions, menu, Question
           signal: ctx.mcpReq.signal,
           header: (name) => ctx.http?.req?.headers.get(name),
           remember: () => {},
+          count: () => 0,
           ask(key, question, state) {
             const answer = ctx.mcpReq.inputResponses?.[key];
             if (!answer) throw new Question(key, question, state);
@@ -50,6 +51,7 @@ export async function open(_, { capabilities, info, instructions, menu, Question
       res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: message.id, ...result }));
     },
     late: () => Promise.reject(new Error('a modern server asks nothing outside a call')),
+    notify: async () => {},
     changed: async () => handler.notify.toolsChanged(),
     touched: async (uri) => handler.notify.resourceUpdated(uri),
   };
