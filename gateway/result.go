@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"encoding/json"
+
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/wire"
@@ -89,13 +91,25 @@ func modernResult(res exchange.Result, method string, info wire.Raw) (wire.Raw, 
 
 // modernError puts a server's error into what a modern client may see: -32002 is
 // gone from the 2026-07-28 revision, and of -32020 to -32099 only its own codes are
-// allowed (basic, error codes).
+// allowed (basic, error codes). An older server means something of its own by those,
+// but for one that says in full which capability it misses.
 func modernError(e *wire.Error, fromModern bool) *wire.Error {
 	switch {
 	case e.Code == wire.CodeResourceNotFound:
 		return &wire.Error{Code: wire.CodeInvalidParams, Message: e.Message, Data: e.Data}
-	case e.Code <= -32020 && e.Code >= -32099 && !fromModern:
+	case fromModern, e.Code == wire.CodeMissingCapability && namesCapabilities(e.Data):
+		return e
+	case e.Code <= -32020 && e.Code >= -32099:
 		return &wire.Error{Code: wire.CodeInternal, Message: e.Message, Data: e.Data}
 	}
 	return e
+}
+
+// namesCapabilities reports whether the data of an error names capabilities in the
+// way of 2026-07-28.
+func namesCapabilities(data wire.Raw) bool {
+	var d struct {
+		Required map[string]wire.Raw `json:"requiredCapabilities"`
+	}
+	return json.Unmarshal(data, &d) == nil && len(d.Required) > 0
 }

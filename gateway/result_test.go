@@ -21,3 +21,28 @@ func TestALegacyClientGetsAResultAsItsRevisionKnowsIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAModernClientGetsOnlyErrorsOfItsRevision(t *testing.T) {
+	const named, other = `{"requiredCapabilities":{"sampling":{}}}`, `{"requiredCapabilities":"all"}`
+	for _, c := range []struct {
+		code   int
+		data   string
+		modern bool
+		want   int
+	}{
+		{wire.CodeResourceNotFound, "", false, wire.CodeInvalidParams},
+		{wire.CodeResourceNotFound, "", true, wire.CodeInvalidParams},
+		{wire.CodeMissingCapability, named, true, wire.CodeMissingCapability},
+		{wire.CodeMissingCapability, named, false, wire.CodeMissingCapability},
+		{wire.CodeMissingCapability, other, false, wire.CodeInternal},
+		{wire.CodeMissingCapability, "", false, wire.CodeInternal},
+		{-32050, named, false, wire.CodeInternal},
+		{-32601, "", false, -32601},
+		{4711, "", false, 4711},
+	} {
+		e := modernError(&wire.Error{Code: c.code, Message: "m", Data: wire.Raw(c.data)}, c.modern)
+		if e.Code != c.want || e.Message != "m" || string(e.Data) != c.data {
+			t.Errorf("%d %s of a modern server %v: %+v, want %d", c.code, c.data, c.modern, e, c.want)
+		}
+	}
+}
