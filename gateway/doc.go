@@ -11,6 +11,9 @@
 // into an exchange.Request, hand it to the Broker, and turn the exchange.Result
 // back; nothing behind them knows of eras.
 //
+// HTTP+SSE, the transport of 2024-11-05, has paths of its own, /sse and
+// /sse/{server}: the same sessions, whose answers all go down one event stream.
+//
 // # The way of a request
 //
 //	guard ─▶ authenticate ─▶ read the body whole ─▶ scan once ─▶ face ─▶ Broker.Do
@@ -33,7 +36,11 @@
 //     bounds, and one goroutine of the HTTP request writes them.
 //     A client that opens a session's stream again replaces the reader before it: the
 //     old connection often only looks alive.
-//  7. Every queue, table and stream has a bound, and Close ends them all.
+//  7. A modern client's exchange that a legacy server asks about outlives its POST
+//     only while a round is answered: a POST that leaves earlier ends it, and so
+//     does a client that does not come back. Each round's state is bound to who
+//     began it and to the request, and whoever repeats a retry gets its answer.
+//  8. Every queue, table and stream has a bound, and Close ends them all.
 //
 // # Which HTTP status
 //

@@ -159,6 +159,7 @@ type Handler struct {
 	sessions *sessions
 	parks    *parks
 	channels channels
+	lastCaps atomic.Pointer[exchange.Capabilities] // that a modern client declared
 	states   sealer
 	tasks    taskNames
 	noted    noted

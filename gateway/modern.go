@@ -122,7 +122,7 @@ func (x *inbound) envelope(in *parts) (exchange.Capabilities, *wire.Error) {
 	if raw == nil || raw[0] != '{' {
 		return none, invalidMeta(exchange.MetaClientCapabilities, "an object")
 	}
-	caps, err := parseCapabilities(raw)
+	caps, err := x.declared(raw)
 	if err != nil {
 		return none, invalidMeta(exchange.MetaClientCapabilities, "an object of capability objects, of at most "+size(maxCapabilities))
 	}
@@ -136,6 +136,19 @@ func (x *inbound) envelope(in *parts) (exchange.Capabilities, *wire.Error) {
 		}
 	}
 	return caps, nil
+}
+
+// declared reads a request's capabilities. A client declares the same with each
+// request, so the last ones that were read are kept.
+func (h *Handler) declared(raw wire.Raw) (exchange.Capabilities, error) {
+	if last := h.lastCaps.Load(); last != nil && last.Declared == string(raw) {
+		return *last, nil
+	}
+	caps, err := parseCapabilities(raw)
+	if err == nil && caps.Declared != "" {
+		h.lastCaps.Store(&caps)
+	}
+	return caps, err
 }
 
 // mirrored checks the headers that repeat parts of the body, so that a proxy that
@@ -211,8 +224,9 @@ func (x *inbound) discovery(about broker.About) wire.Raw {
 	return append(b, "}}"...)
 }
 
+// serverInfo is who answers: the one server, unless it does not say who it is.
 func (x *inbound) serverInfo(about broker.About) wire.Raw {
-	if about.ServerInfo != nil {
+	if about.ServerInfo != nil && string(about.ServerInfo) != "{}" {
 		return about.ServerInfo
 	}
 	return x.opts.ServerInfo
