@@ -19,45 +19,26 @@ func startGuarded(path string, argv []string, l jackfield.ProcessLimits) (pid in
 	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); e != 0 {
 		return 0, os.NewSyscallError("prctl", e)
 	}
-	const maxProcesses = 6 // RLIMIT_NPROC, getrlimit(2)
-	limits := []struct {
-		resource int
-		value    int64
-		own      syscall.Rlimit
-	}{
-		{resource: syscall.RLIMIT_DATA, value: l.Memory},
-		{resource: syscall.RLIMIT_NOFILE, value: int64(l.Files)},
-		{resource: maxProcesses, value: int64(l.Processes)},
-	}
-	// The limits are ours while the command starts, so that it begins with them;
-	// then it can no longer raise them, and we, who need little, are free again.
-	for i := range limits {
-		x := &limits[i]
-		if x.value <= 0 {
-			continue
-		}
-		if err = rlimit(0, x.resource, nil, &x.own); err != nil {
-			return 0, err
-		}
-		soft := syscall.Rlimit{Cur: min(uint64(x.value), x.own.Max), Max: x.own.Max}
-		if err = rlimit(0, x.resource, &soft, nil); err != nil {
-			return 0, err
-		}
-	}
 	pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: diesWithUs(),
 	})
-	for _, x := range limits {
-		if x.value <= 0 {
+	if err != nil {
+		return 0, err
+	}
+	// The limits are the command's alone, from its first moments on: a guard, whose
+	// runtime maps more memory than it uses, might not live within them.
+	const maxProcesses = 6 // RLIMIT_NPROC, getrlimit(2)
+	for resource, value := range map[int]int64{
+		syscall.RLIMIT_DATA: l.Memory, syscall.RLIMIT_NOFILE: int64(l.Files), maxProcesses: int64(l.Processes),
+	} {
+		var now syscall.Rlimit
+		if value <= 0 || rlimit(pid, resource, nil, &now) != nil { // it may have ended
 			continue
 		}
-		_ = rlimit(0, x.resource, &x.own, nil)
-		if err == nil {
-			hard := min(uint64(x.value), x.own.Max)
-			_ = rlimit(pid, x.resource, &syscall.Rlimit{Cur: hard, Max: hard}, nil) // it may have ended
-		}
+		hard := min(uint64(value), now.Max)
+		_ = rlimit(pid, resource, &syscall.Rlimit{Cur: hard, Max: hard}, nil)
 	}
-	return pid, err
+	return pid, nil
 }
 
 // diesWithUs makes a process end with the thread that starts it.
