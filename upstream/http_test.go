@@ -204,6 +204,22 @@ func TestAnErrorAboutTheRequestIsTheAnswerWhateverItsStatus(t *testing.T) {
 	}
 }
 
+// What a tool says of sessions of its own, in an answer to the very call, is no word
+// about ours: a call that did something must not be taken for one that was not sent.
+func TestAToolsWordAboutItsOwnSessionsIsTheAnswer(t *testing.T) {
+	d := patch(t, upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy}))
+	res, err := d.Do(t.Context(), tool(t, d.Conn, "status",
+		`{"code":400,"text":"{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-32000,\"message\":\"the browser session crashed after the form was sent\"}}"}`), nil)
+	if err != nil || res.Err == nil || res.Err.Code != -32000 {
+		t.Errorf("got %+v, %v; not sent: %v", res.Err, err, NotSent(err))
+	}
+	res, err = d.Do(t.Context(), tool(t, d.Conn, "status",
+		`{"code":400,"text":"{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-32000,\"message\":\"Bad Request: No valid session-id, or none: session id missing\"}}"}`), nil)
+	if !NotSent(err) || !strings.Contains(err.Error(), "forgotten the session") {
+		t.Errorf("got %+v, %v", res.Err, err)
+	}
+}
+
 func TestACallThatFailsSaysWhyAndWhetherItWasSent(t *testing.T) {
 	for _, era := range []upstreamtest.Era{upstreamtest.Modern, upstreamtest.Legacy} {
 		for name, c := range map[string]struct {

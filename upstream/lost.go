@@ -103,16 +103,21 @@ func (r refusedText) says() bool {
 	}, said)
 }
 
+// saysOurs reports whether the refusal speaks of the session that we named.
+func (r refusedText) saysOurs() bool {
+	return r.says() || strings.Contains(r.said, "session id") || strings.Contains(r.said, "session not found")
+}
+
 // forgotten reports whether a legacy server's HTTP answer to the request with the id
 // key (nil: to something else) says that it does not know our session any more: 404
 // in every revision that has sessions, 400 or 401 with a word about it from servers
 // that do not follow them, 405 and 406 from those that are about to be something
 // else. An answer to the very request says that the server still listens, unless it
-// says nothing else.
+// says nothing else; what its tools say of sessions of their own is theirs.
 func forgotten(status int, text []byte, key wire.Raw) bool {
 	r := readRefusal(text)
-	if key != nil && r.id == string(key) && !isLegacyCode(r.code) {
-		return isSessionCode(r.code) && r.says()
+	if key != nil && r.id == string(key) && (status != http.StatusNotFound || !isLegacyCode(r.code)) {
+		return isLegacyCode(r.code) && r.saysOurs() || isSessionCode(r.code) && r.says()
 	}
 	switch status {
 	case http.StatusNotFound:
@@ -122,7 +127,7 @@ func forgotten(status int, text []byte, key wire.Raw) bool {
 	case http.StatusBadRequest:
 		switch {
 		case r.code == wire.CodeInvalidRequest: // may also be about the request
-			return r.mentions() && (strings.Contains(r.said, "session id") || strings.Contains(r.said, "session not found") || r.says())
+			return r.saysOurs()
 		case r.id == "" && r.code == 0, isLegacyCode(r.code):
 			return r.mentions()
 		}

@@ -211,7 +211,7 @@ func TestADialThatFailsSaysWhyAndWhetherTryingAgainHelps(t *testing.T) {
 	}{
 		"nothing listens":      {url: gone.URL, code: jackfield.Unavailable, want: DialError{Stage: StageConnect, Temporary: true, DialStage: true}, says: "connection refused; is it running?"},
 		"no such host":         {url: "http://nowhere.invalid/mcp", code: jackfield.Unavailable, want: DialError{Stage: StageDNS, Temporary: true, DialStage: true}, says: "cannot be found"},
-		"no good certificate":  {url: secure.URL, code: jackfield.Unavailable, want: DialError{Stage: StageTLS, Temporary: true, DialStage: true}, says: "unknown authority"},
+		"no good certificate":  {url: secure.URL, code: jackfield.Unavailable, want: DialError{Stage: StageTLS, Temporary: true, DialStage: true}, says: "signed by nobody that is trusted here; put the authority's certificate into tls.ca"},
 		"no TLS":               {url: "https" + strings.TrimPrefix(plain.URL, "http"), code: jackfield.Unavailable, want: DialError{Stage: StageTLS, Temporary: true, DialStage: true}, says: "write http instead of https"},
 		"no url":               {url: "ftp://x", code: jackfield.Invalid, want: DialError{Stage: StageHTTP}, says: "not an http or https address"},
 		"401":                  {fault: Fault{Status: 401}, code: jackfield.AuthRequired, want: DialError{Stage: StageAuth}, says: "HTTP 401"},
