@@ -177,6 +177,15 @@ func TestAToolThatMustBeATaskNeedNotBeThroughTheGateway(t *testing.T) {
 	}
 }
 
+func TestAListThatWasKeptIsNotAnother(t *testing.T) {
+	raw := wire.Raw(`{"name":"t","execution":{"taskSupport":"required"}}`)
+	drop := func(name, reason string) { t.Errorf("dropped %s: %s", name, reason) }
+	first := prepare(Tools, []wire.Raw{raw}, false, drop)
+	if again := prepare(Tools, []wire.Raw{first.items[0].raw}, false, drop); again.sum != first.sum {
+		t.Error("after a restart clients would be told of a change")
+	}
+}
+
 func FuzzAToolsLinks(f *testing.F) {
 	f.Add([]byte(`{"name":"t","_meta":{"ui":{"resourceUri":"ui://x"},"ui/resourceUri":"ui://y"}}`))
 	f.Add([]byte(`{"_meta":{"ui/resourceUri":"ui://y","ui":{"a":[],"resourceUri":"ui:\/\/x"}} ,"name":"t"}`))

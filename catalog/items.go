@@ -69,7 +69,7 @@ func prepare(k Kind, raws []wire.Raw, headers bool, dropped func(name, reason st
 		}
 		seen[it.key] = true
 		l.items = append(l.items, it)
-		_, _ = sum.Write(raw) // cannot fail
+		_, _ = sum.Write(it.raw) // cannot fail; what is kept for the next start is this
 		_ = sum.WriteByte(0)
 	}
 	l.sum = sum.Sum64()

@@ -142,6 +142,27 @@ func TestATaskIsLookedAtAsOftenAsTheServerWants(t *testing.T) {
 	})
 }
 
+func TestATaskThatNeverEndsEndsWithItsCall(t *testing.T) {
+	for _, script := range []upstreamtest.Script{{Era: upstreamtest.Modern}, {Era: upstreamtest.Legacy, JSON: true}} {
+		script.Tasks, script.InProcess = true, true
+		synctest.Test(t, func(t *testing.T) {
+			d := patch(t, upstreamtest.New(t, script))
+			enough := errors.New("the most that a call may take")
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Minute, enough)
+			defer cancel()
+			peer := &asker{}
+			_, err := d.Do(ctx, tool(t, d.Conn, "task", `{"kind":"endless","retry":5000}`), peer)
+			if !errors.Is(err, enough) {
+				t.Errorf("got %v", err)
+			}
+			if n := len(peer.all()); n < 119 || n > 120 { // each look is a sign of life
+				t.Errorf("%d signs of life", n)
+			}
+			d.s.Wait(t, "task cancelled", 1)
+		})
+	}
+}
+
 func TestAServerThatIsAwayForAMomentIsAskedAgainForTheTask(t *testing.T) {
 	for _, era := range []upstreamtest.Era{upstreamtest.Modern, upstreamtest.Legacy} {
 		synctest.Test(t, func(t *testing.T) {
