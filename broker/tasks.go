@@ -78,7 +78,7 @@ func taskLocked(ln *line, ev exchange.Event) {
 	ev.Server = string(ln.key.Server)
 	for l := range ln.listeners {
 		if l.tasks[ln.key.Server][id] {
-			l.box.other(ev)
+			l.box.updated("\x00"+ev.Server+"\x00"+id, ev) // what comes later says it all
 		}
 	}
 }

@@ -168,7 +168,11 @@ func (l *listener) deliver(ev exchange.Event) {
 		}
 	}
 	params.Set("_meta", tag)
-	l.push(wire.AppendNotification(nil, ev.Method, params.Raw()), state)
+	kind := state
+	if ev.Method == "notifications/tasks" && len(ev.Params) > maxEventBytes/2 {
+		kind = needed // it holds what a task came to, and there would never be room
+	}
+	l.push(wire.AppendNotification(nil, ev.Method, params.Raw()), kind)
 }
 
 // wanted reports whether a subscription has asked for this kind of event.

@@ -221,6 +221,11 @@ func TestWhoFollowsTasksHearsOfThemUnderItsOwnIDs(t *testing.T) {
 		if got := c.message(t); !strings.Contains(got, want) {
 			t.Errorf("heard %s", got)
 		}
+		large := `{"taskId":"t1","status":"completed","result":{"x":"` + strings.Repeat("x", 2*maxEventBytes) + `"}}`
+		events <- exchange.Event{Method: "notifications/tasks", Params: wire.Raw(large), Server: "bank"}
+		if got := c.message(t); len(got) < 2*maxEventBytes {
+			t.Errorf("heard %d bytes", len(got))
+		}
 		c.leave()
 		shut(t, h)
 	})
