@@ -35,7 +35,7 @@ func (p *parts) watch(log *slog.Logger) error {
 
 // brokerTrace counts calls, and makes spans of them when somebody takes spans.
 func (p *parts) brokerTrace() *broker.Trace {
-	t := &broker.Trace{Began: p.metrics.CallBegan, Ended: p.metrics.CallEnded}
+	t := &broker.Trace{Began: p.metrics.CallBegan, Again: p.metrics.Replayed, Ended: p.metrics.CallEnded}
 	if p.otlp.Tracing != nil {
 		t.Span = p.otlp.Tracing.Call
 	}

@@ -275,7 +275,7 @@ func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, 
 			return exchange.Result{}, q.failed(k, s, err)
 		}
 		q.b.opened(s, lease)
-		if err := q.bereft(s, lease); err != nil {
+		if err = q.bereft(s, lease); err != nil {
 			lease.Release()
 			return exchange.Result{}, err
 		}
@@ -296,6 +296,9 @@ func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, 
 		if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.CodeHeaderMismatch {
 			// The tool mirrors other arguments in headers than it did when it was listed.
 			_ = q.b.o.Catalog.Only(*s).Settle(ctx, q.owner, catalog.Tools, "", waitURI)
+		}
+		if t := q.b.o.Trace; t != nil && t.Again != nil {
+			t.Again(s)
 		}
 	}
 }

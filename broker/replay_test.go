@@ -59,7 +59,8 @@ func TestWhatIsSafeIsSentAgainWhenItsConnectionEndsWithoutAnAnswer(t *testing.T)
 		for _, door := range []string{"", "a"} {
 			t.Run(name+" "+door, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					h := newHouse(t, Options{}, "a")
+					again := 0
+					h := newHouse(t, Options{Trace: &Trace{Again: func(*jackfield.Server) { again++ }}}, "a")
 					h.set("a", func(s *script) {
 						s.lists = [4][]string{{"echo", "look", "set", "asks"}, {"greet"}, {"test://a"}}
 						s.hints = map[string]string{"look": `{"readOnlyHint":true}`, "asks": `{"readOnlyHint":true}`, "set": `{"idempotentHint":true}`}
@@ -72,10 +73,10 @@ func TestWhatIsSafeIsSentAgainWhenItsConnectionEndsWithoutAnAnswer(t *testing.T)
 					}
 					r := request(t, c.method, params)
 					_, err := h.b.Do(t.Context(), user("ann").only(door), r, &peer{asked: func(context.Context) ([]exchange.Answer, error) { return nil, nil }})
-					if (err == nil) != c.ok || *calls != c.calls {
-						t.Errorf("%d calls, %v", *calls, err)
+					if (err == nil) != c.ok || *calls != c.calls || again != c.calls-1 {
+						t.Errorf("%d calls, of which %d were told as sent again, %v", *calls, again, err)
 					}
-					if err != nil && c.calls == 1 && c.errs[0] == exited && !strings.Contains(err.Error(), "out of cheese") {
+					if err != nil && c.calls == 1 && errors.Is(c.errs[0], exited) && !strings.Contains(err.Error(), "out of cheese") {
 						t.Errorf("the reason is lost: %v", err)
 					}
 					if r.Effect != exchange.EffectUnknown {

@@ -14,6 +14,7 @@ import (
 // nil; none may block; they may be called concurrently.
 type Trace struct {
 	Began func(s *jackfield.Server)
+	Again func(s *jackfield.Server) // it is sent once more, on another connection
 	// Ended is told the server's own error, if it answered with one, or why there
 	// is no answer.
 	Ended func(s *jackfield.Server, took time.Duration, answer *wire.Error, err error)

@@ -25,8 +25,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 	from     Sources
 
-	calls, dials, listings, refused, exhausted *prometheus.CounterVec
-	callTime, dialTime                         *prometheus.HistogramVec
+	calls, replays, dials, listings, refused, exhausted *prometheus.CounterVec
+	callTime, dialTime                                  *prometheus.HistogramVec
 
 	mu      sync.Mutex // held while servers is replaced
 	servers atomic.Pointer[map[jackfield.ServerID]*server]
@@ -69,6 +69,7 @@ func NewMetrics(version string, from Sources) *Metrics {
 		return v
 	}
 	m.calls = count("calls_total", "Requests passed to a server, by how they ended.", "server", "outcome")
+	m.replays = count("replays_total", "Requests that were sent once more, because the first time did nothing or twice does no more.", "server")
 	m.callTime = times("call_duration_seconds", "How long they took, waiting for a connection included.", callBuckets)
 	m.dials = count("dials_total", "Connections that were opened, or could not be.", "server", "outcome")
 	m.dialTime = times("dial_duration_seconds", "How long opening a connection took, also when it failed.", dialBuckets)
@@ -94,7 +95,7 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 }
 
-// of is what is counted for a server.
+// of is what is counted for a server; nil for one that was removed.
 func (m *Metrics) of(id jackfield.ServerID) *server {
 	if s := (*m.servers.Load())[id]; s != nil {
 		return s
@@ -102,7 +103,7 @@ func (m *Metrics) of(id jackfield.ServerID) *server {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := *m.servers.Load()
-	if s := old[id]; s != nil {
+	if s := old[id]; s != nil || !m.knows(id) {
 		return s
 	}
 	s := &server{ok: m.calls.WithLabelValues(string(id), outcomeOK), took: m.callTime.WithLabelValues(string(id))}
@@ -120,7 +121,7 @@ func (m *Metrics) Forget(id jackfield.ServerID) {
 	m.servers.Store(&all)
 	m.mu.Unlock()
 	of := prometheus.Labels{"server": string(id)}
-	for _, v := range []*prometheus.CounterVec{m.calls, m.dials, m.listings} {
+	for _, v := range []*prometheus.CounterVec{m.calls, m.replays, m.dials, m.listings} {
 		v.DeletePartialMatch(of)
 	}
 	m.callTime.DeletePartialMatch(of)
@@ -128,7 +129,18 @@ func (m *Metrics) Forget(id jackfield.ServerID) {
 }
 
 // CallBegan counts a call that is under way.
-func (m *Metrics) CallBegan(s *jackfield.Server) { m.of(s.ID).inFlight.Add(1) }
+func (m *Metrics) CallBegan(s *jackfield.Server) {
+	if of := m.of(s.ID); of != nil {
+		of.inFlight.Add(1)
+	}
+}
+
+// Replayed counts a call that is sent once more.
+func (m *Metrics) Replayed(s *jackfield.Server) {
+	if m.knows(s.ID) {
+		m.replays.WithLabelValues(string(s.ID)).Inc()
+	}
+}
 
 // CallEnded counts how a call ended.
 func (m *Metrics) CallEnded(s *jackfield.Server, took time.Duration, answer *wire.Error, err error) {

@@ -68,6 +68,7 @@ func use(m *Metrics) {
 	m.Dialed("files", time.Second, nil)
 	m.Dialed("files", time.Second, errors.New("?"))
 	m.Listed("files", nil)
+	m.Replayed(s)
 	m.Refused(http.StatusUnauthorized)
 }
 
@@ -93,6 +94,7 @@ func TestTheNumbersSayWhatHappenedAndWhatIs(t *testing.T) {
 		`jackfield_calls_total{outcome="exhausted",server="files"} 1`,
 		`jackfield_call_duration_seconds_count{server="files"} 6`,
 		`jackfield_calls_in_flight{server="files"} 1`,
+		`jackfield_replays_total{server="files"} 1`,
 		`jackfield_connections{server="files",state="ready"} 1`,
 		`jackfield_connections{server="files",state="connecting"} 2`,
 		`jackfield_connections{server="files",state="draining"} 1`,
@@ -125,6 +127,9 @@ func TestARemovedServerTakesItsNumbersAlong(t *testing.T) {
 	m.from.Known = func(jackfield.ServerID) bool { return false }
 	m.Forget("files")
 	m.CallEnded(&jackfield.Server{ID: "files"}, time.Second, nil, errors.New("it was removed"))
+	m.CallBegan(&jackfield.Server{ID: "files"}) // by somebody who has not heard of it yet
+	m.CallEnded(&jackfield.Server{ID: "files"}, time.Second, nil, nil)
+	m.Replayed(&jackfield.Server{ID: "files"})
 	m.Dialed("files", time.Second, nil)
 	m.Listed("files", nil)
 	for line := range strings.Lines(page(t, m)) {
