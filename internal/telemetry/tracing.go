@@ -67,9 +67,10 @@ func (t *Tracing) Call(ctx context.Context, s *jackfield.Server, r *exchange.Req
 	if ok {
 		ctx = w3c.Extract(ctx, m)
 	}
-	name := r.Method
-	attrs := []attribute.KeyValue{attribute.String("jackfield.server", s.Name), attribute.String("mcp.method.name", r.Method)}
-	if target, ok := wire.String(r.Params.Get("name")); ok {
+	name := clip(r.Method)
+	attrs := []attribute.KeyValue{attribute.String("jackfield.server", s.Name), attribute.String("mcp.method.name", name)}
+	if target, named := wire.String(r.Params.Get("name")); named {
+		target = clip(target)
 		name += " " + target
 		switch r.Method {
 		case "tools/call":
@@ -94,6 +95,17 @@ func (t *Tracing) Call(ctx context.Context, s *jackfield.Server, r *exchange.Req
 		}
 		end(span, answer, err)
 	}
+}
+
+// maxText is how many bytes of what a client wrote a span holds: spans wait in memory
+// until they are sent.
+const maxText = 200
+
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "")
 }
 
 // readMeta takes _meta apart; not ok when it is nothing that could carry a context.
@@ -172,9 +184,10 @@ type outgoing struct{ next http.RoundTripper }
 // RoundTrip adds the headers to a copy of the request.
 func (o outgoing) RoundTrip(r *http.Request) (*http.Response, error) {
 	if trace.SpanContextFromContext(r.Context()).IsValid() {
-		r = r.WithContext(r.Context())
-		r.Header = r.Header.Clone()
-		w3c.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
+		told := *r
+		told.Header = r.Header.Clone()
+		w3c.Inject(r.Context(), propagation.HeaderCarrier(told.Header))
+		r = &told
 	}
 	return o.next.RoundTrip(r)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -136,6 +137,27 @@ func TestASpanSaysHowItEndedButNotInTheServersWords(t *testing.T) {
 	}
 }
 
+func TestWhatAClientWroteTakesLittleRoomInASpan(t *testing.T) {
+	tracing, kept := recorded(t)
+	long := strings.Repeat("ä", 1<<20)
+	for _, method := range []string{"tools/call", "vendor/" + long} {
+		r := asked(t, `{"name":"`+long+`"}`)
+		r.Method = method
+		_, done := tracing.Call(t.Context(), github, r)
+		done(nil, nil)
+	}
+	for _, s := range kept.GetSpans() {
+		if len(s.Name) > 2*maxText || !utf8.ValidString(s.Name) {
+			t.Errorf("a name of %d bytes", len(s.Name))
+		}
+		for _, a := range s.Attributes {
+			if len(a.Value.String()) > maxText {
+				t.Errorf("%s has %d bytes", a.Key, len(a.Value.String()))
+			}
+		}
+	}
+}
+
 type sees func(*http.Request) (*http.Response, error)
 
 func (s sees) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
@@ -152,7 +174,7 @@ func TestOutgoingRequestsSayWhoseWorkTheyAreAndNoHeaderIsShared(t *testing.T) {
 	r := traced(t)
 	r.Header = http.Header{}
 	for _, ctx := range []context.Context{ctx, t.Context()} {
-		_, _ = client.Transport.RoundTrip(r.WithContext(ctx)) //nolint:bodyclose // there is none
+		_, _ = client.Transport.RoundTrip(r.WithContext(ctx))
 	}
 	if !strings.HasPrefix(got[0], "00-") || got[1] != "" || len(r.Header) != 0 {
 		t.Errorf("%q, shared %v", got, r.Header)
