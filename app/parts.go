@@ -106,12 +106,12 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Guard:        gateway.Guard{PublicURL: o.Config.PublicURL},
 		Key:          key,
 		ServerInfo:   p.serverInfo(),
-		Limits:       gateway.Limits{
+		Limits: gateway.Limits{
 			Body: int(limits.Body), Sessions: limits.Sessions.Total, OwnerSessions: limits.Sessions.PerOwner,
 			Parked: limits.Parked.Total, OwnerParked: limits.Parked.PerOwner,
 		},
-		Log:          p.log,
-		Refused:      p.metrics.Refused,
+		Log:     p.log,
+		Refused: p.metrics.Refused,
 	})
 	return p, nil
 }

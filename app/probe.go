@@ -44,9 +44,9 @@ func Probe(ctx context.Context, o Options, s jackfield.Server) Finding {
 		return found
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpWithin)
+		polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpWithin)
 		defer cancel()
-		_ = conn.Close(ctx) // what was asked for is here
+		_ = conn.Close(polite) // what was asked for is here
 	}()
 	shape := conn.Shape()
 	found.Era, found.Version, found.Transport, found.Tools = "legacy", shape.Version, shape.Transport, -1

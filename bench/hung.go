@@ -43,8 +43,8 @@ func (c cold) run() error {
 	}
 	// Listing has connections of its own, which end with it.
 	for listed := 0; listed < len(hosts); {
-		text, err := t.post(context.Background(), session, "tools/list", "")
-		if err != nil {
+		var text string
+		if text, err = t.post(context.Background(), session, "tools/list", ""); err != nil {
 			return err
 		}
 		listed = strings.Count(text, `"inputSchema"`)
@@ -60,7 +60,8 @@ func (c cold) run() error {
 		work.Go(func() {
 			for j := range hosts {
 				name := nameOf((i + j) % len(hosts))
-				if _, err := t.post(context.Background(), session, "tools/call", `"name":"`+name+`__echo","arguments":{}`); err != nil {
+				_, wrong := t.post(context.Background(), session, "tools/call", `"name":"`+name+`__echo","arguments":{}`)
+				if wrong != nil {
 					failed.Add(1)
 				}
 			}

@@ -17,14 +17,6 @@ type past struct {
 	good     time.Time // when a connection was last opened
 }
 
-// tries is how many attempts in a row have failed.
-func (f past) tries() int {
-	if f.Failure == nil {
-		return 0
-	}
-	return f.Attempts
-}
-
 // refusal is why the key is not dialed now; nil when it may be.
 func (f past) refusal(now time.Time) error {
 	if f.Temporary && !now.Before(f.Next) {

@@ -136,10 +136,10 @@ func paramHeaders(params wire.Raw, mirrors []ParamHeader) []pair {
 
 // modernError sorts out errors that are about us and not about the request.
 func (c *Conn) modernError(e *wire.Error) (exchange.Result, error) {
-	switch {
-	case e.Code == wire.CodeUnsupportedVersion:
+	switch e.Code {
+	case wire.CodeUnsupportedVersion:
 		return exchange.Result{}, c.wrongEra()
-	case e.Code == wire.CodeHeaderMismatch:
+	case wire.CodeHeaderMismatch:
 		// The headers follow the tool's schema as it was listed: it has changed.
 		c.opts.Hooks.event("notifications/tools/list_changed", nil)
 		return exchange.Result{}, &failure{

@@ -117,8 +117,8 @@ func (s *shell) doctor(ctx context.Context, file string, o app.Overrides, names 
 	stop := s.waiting("asking " + plural(len(servers), "server"))
 	d.Servers = probeAll(ctx, app.Options{Config: config, Guard: guard()}, servers, within)
 	stop()
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	d.OK = d.Data.OK && d.Gateway.Problem == "" && !slices.ContainsFunc(d.Servers, func(h serverHealth) bool { return !h.OK })
 	if s.json {
@@ -209,9 +209,9 @@ func probeAll(ctx context.Context, o app.Options, servers []jackfield.Server, wi
 		places <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, within)
+			one, cancel := context.WithTimeout(ctx, within)
 			defer cancel()
-			all[i] = examine(ctx, o, server)
+			all[i] = examine(one, o, server)
 		})
 	}
 	wait.Wait()
