@@ -99,6 +99,9 @@ func TestMetricsAreForWhoMayUseTheAPIOrAtAnAddressOfTheirOwn(t *testing.T) {
 	if code, text := get(t, "http://"+own.scraped.Addr().String()+"/metrics", "10.0.0.1:9420", ""); code != http.StatusOK || !strings.Contains(text, `jackfield_calls_total{outcome="ok",server="a"} 1`) {
 		t.Errorf("%d %s", code, text)
 	}
+	if code, _ := get(t, "http://"+own.scraped.Addr().String()+"/metrics", "evil.example:9420", ""); code != http.StatusForbidden {
+		t.Errorf("under a name that was rebound: %d", code)
+	}
 }
 
 func TestStoppingLetsCallsUnderWayEnd(t *testing.T) {

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/broker"
@@ -56,17 +59,44 @@ func (p *parts) metricsFor(authenticate func(*http.Request) (jackfield.Principal
 }
 
 // metricsAlone serves /metrics and nothing else to whoever reaches it, but for web
-// pages: their browser says where they are from.
+// pages. By which name scrapers of other machines come nobody knows here.
 func (p *parts) metricsAlone() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.metrics.Handler())
+	return NotForPages(mux, !onThisMachine(p.config.Metrics.Listen))
+}
+
+// NotForPages is next without what a web page could have asked for: what a browser
+// says is from a page and, but for names, what is asked for under another name than
+// localhost. A page can make its own name lead here (DNS rebinding), and browsers do
+// not always say where a request is from.
+func NotForPages(next http.Handler, names bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+		switch site := r.Header.Get("Sec-Fetch-Site"); {
+		case r.Header.Get("Origin") != "", site != "" && site != "none":
 			http.Error(w, "this is not for web pages", http.StatusForbidden)
-			return
+		case !names && !isAddress(r.Host):
+			http.Error(w, "this is not served under a name; use the IP address, or localhost", http.StatusForbidden)
+		default:
+			next.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
+}
+
+// isAddress reports whether a Host is no name that somebody could have made.
+func isAddress(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+// onThisMachine reports whether only this machine can reach an address to listen on.
+func onThisMachine(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	addr, wrong := netip.ParseAddr(host)
+	return err == nil && (strings.EqualFold(host, "localhost") || wrong == nil && addr.IsLoopback())
 }
 
 // readiness is whether new sessions and calls should come here, and what the gateway

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/app"
 )
 
 // profiles serves Go's profiles at /debug/pprof/ until stop is called; nothing
@@ -25,7 +26,7 @@ func profiles(ctx context.Context, address string, exposed bool, log *slog.Logge
 	if err != nil {
 		return nil, usagef("--pprof: %q is no address; write host:port, such as 127.0.0.1:6060", address)
 	}
-	if ip, err := netip.ParseAddr(host); !exposed && !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback()) {
+	if ip, name := netip.ParseAddr(host); !exposed && !strings.EqualFold(host, "localhost") && (name != nil || !ip.IsLoopback()) {
 		return nil, usagef("--pprof: other machines can reach %s, and profiles show secrets; use 127.0.0.1, or add --pprof-exposed", address)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
@@ -38,7 +39,7 @@ func profiles(ctx context.Context, address string, exposed bool, log *slog.Logge
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: notForPages(mux), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: app.NotForPages(mux, false), ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -51,16 +52,4 @@ func profiles(ctx context.Context, address string, exposed bool, log *slog.Logge
 		_ = server.Close() // a profile that is being taken is nobody's loss
 		<-done
 	}, nil
-}
-
-// notForPages turns away what a web page could have asked for.
-func notForPages(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		site := r.Header.Get("Sec-Fetch-Site")
-		if r.Header.Get("Origin") != "" || site != "" && site != "none" {
-			http.Error(w, "this is not for web pages", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
