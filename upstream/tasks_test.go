@@ -189,6 +189,14 @@ func TestAServerThatIsAwayForAMomentIsAskedAgainForTheTask(t *testing.T) {
 	}
 }
 
+func TestACallThatBecameATaskWasSentWhateverComesLater(t *testing.T) {
+	d := patch(t, upstreamtest.New(t, upstreamtest.Script{Tasks: true}))
+	d.s.Fault(upstreamtest.Fault{Method: "tasks/get", Status: http.StatusMethodNotAllowed})
+	if _, err := d.Do(t.Context(), tool(t, d.Conn, "task", `{"ms":1}`), nil); err == nil || NotSent(err) {
+		t.Errorf("it would be sent again: %v", err)
+	}
+}
+
 func TestATaskThatTheServerForgetsEndsItsCall(t *testing.T) {
 	for _, era := range []upstreamtest.Era{upstreamtest.Modern, upstreamtest.Legacy} {
 		d := patch(t, upstreamtest.New(t, upstreamtest.Script{Tasks: true, Era: era}))
