@@ -79,6 +79,28 @@ func TestAServerThatIsDownMakesTheGatewayDegradedAndNeverRed(t *testing.T) {
 	h.mu.Unlock()
 }
 
+func TestAServerThatIsResetIsListedByTheNextCallAlsoIfItNeverWas(t *testing.T) {
+	up := upstreamtest.New(t, upstreamtest.Script{})
+	up.Fault(upstreamtest.Fault{Method: http.MethodPost, Status: http.StatusUnauthorized})
+	h := start(t, &Config{}, server("a", up))
+	if _, failed := h.ask("/mcp", "tools/call", `{"name":"a__echo"}`); failed == nil {
+		t.Fatal("a server that wants a sign-in answered")
+	}
+	up.Heal()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL()+"/api/v1/servers/a/reset", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if _, failed := h.ask("/mcp", "tools/call", `{"name":"a__echo"}`); failed != nil {
+		t.Error(failed)
+	}
+}
+
 func TestMetricsAreForWhoMayUseTheAPIOrAtAnAddressOfTheirOwn(t *testing.T) {
 	const token = "0123456789abcdef0123456789abcdef"
 	h := start(t, &Config{Auth: Auth{Token: token}}, server("a", upstreamtest.New(t, upstreamtest.Script{})))

@@ -155,7 +155,7 @@ func (p *parts) handler() http.Handler {
 		Authenticate: authn.Token(p.config.Auth.Token),
 		Warnings:     func(id jackfield.ServerID) []string { return (*p.warnings.Load())[id] },
 		Connections:  p.board.Status,
-		Reset:        func(s jackfield.Server) { p.board.Reset(ofServer(s.ID)) },
+		Reset:        p.reset,
 		Shape:        p.catalog.Shape,
 		Sharing:      p.sharing,
 		Listings:     p.listings,
@@ -276,6 +276,12 @@ func (p *parts) apply(c *Config, problems []Problem) (registry.Change, error) {
 	p.catalog.Keep(p.servers())
 	p.broker.Changed(change.Removed)
 	return change, nil
+}
+
+// reset has a server begun anew: nothing that failed keeps the next call from it.
+func (p *parts) reset(s jackfield.Server) {
+	p.board.Reset(ofServer(s.ID))
+	p.catalog.Retry(s.ID)
 }
 
 func ofServer(id jackfield.ServerID) func(pool.Key) bool {

@@ -211,6 +211,18 @@ func (c *Catalog) Keep(servers []jackfield.Server) {
 	}
 }
 
+// Retry ends the pause after failures: the server is visited when somebody asks.
+func (c *Catalog) Retry(id jackfield.ServerID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k, e := range c.entries {
+		if k.server == id {
+			e.retry = time.Time{}
+		}
+	}
+	c.gen.Add(1)
+}
+
 // ParamHeaders says which arguments of a tool travel in headers as well. The tool
 // goes by the server's own name.
 func (c *Catalog) ParamHeaders(s jackfield.ServerID, owner jackfield.Scope, tool string) []ParamHeader {
