@@ -189,9 +189,8 @@ func (g *guest) try(ctx context.Context, feature string) string {
 
 // failed is an error as all guests word it.
 func failed(err error) string {
-	var wire *jsonrpc.Error
-	if errors.As(err, &wire) {
-		return fmt.Sprintf("error %d: %s", wire.Code, wire.Message)
+	if e, ok := errors.AsType[*jsonrpc.Error](err); ok {
+		return fmt.Sprintf("error %d: %s", e.Code, e.Message)
 	}
 	return "failed: " + err.Error()
 }
@@ -465,11 +464,11 @@ func (g *guest) state(ctx context.Context) (string, error) {
 		return "", err
 	}
 	second := &guest{revision: g.revision, visit: g.visit}
-	if err := second.connect(ctx); err != nil {
+	if err = second.connect(ctx); err != nil {
 		return "", err
 	}
 	found, err := second.call(ctx, "count")
-	if err := errors.Join(err, second.session.Close()); err != nil {
+	if err = errors.Join(err, second.session.Close()); err != nil {
 		return "", err
 	}
 	if left != "1" || found != "1" {

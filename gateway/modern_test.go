@@ -242,7 +242,8 @@ func TestModernQuestionsTravelWithASealedStateAndComeBackOpened(t *testing.T) {
 			}
 			return exchange.Result{
 				Raw: wire.Raw(`{"resultType":"input_required","requestState":"upstream state","inputRequests":{"q":{"method":"roots/list"}}}`), Modern: true,
-				Input: &exchange.Input{Questions: []exchange.Question{{Key: "q", Method: "roots/list"}}, State: wire.Raw(`"upstream state"`)},
+				Input:  &exchange.Input{Questions: []exchange.Question{{Key: "q", Method: "roots/list"}}, State: wire.Raw(`"upstream state"`)},
+				Server: "one",
 			}, nil
 		}},
 	})
@@ -271,7 +272,7 @@ func TestModernQuestionsTravelWithASealedStateAndComeBackOpened(t *testing.T) {
 	if status, body := retry("ann", "/mcp", "tools/call", `"arguments":{ "a":[2],"b":1},"name":"x"`, state); status != 200 || !strings.Contains(body, "complete") {
 		t.Errorf("%d %s", status, body)
 	}
-	if got.Resume == nil || string(got.Resume.State) != `"upstream state"` || string(got.Resume.Answers) != `{"q":{}}` {
+	if got.Resume == nil || string(got.Resume.State) != `"upstream state"` || string(got.Resume.Answers) != `{"q":{}}` || got.Resume.Server != "one" {
 		t.Errorf("resume %+v", got.Resume)
 	}
 	if params := string(got.Params.Raw()); params != `{"arguments":{ "a":[2],"b":1},"name":"x"}` {
