@@ -59,7 +59,8 @@ func (p *parts) catalogHooks() catalog.Hooks {
 		Fetched: func(s jackfield.Server, owner jackfield.Scope, took time.Duration, err error) {
 			p.metrics.Listed(s.ID, err)
 			switch _, unreached := errors.AsType[*upstream.DialError](err); {
-			case unreached: // which was told as such, and need not be told twice
+			case unreached, // which was told as such, and need not be told twice
+				err != nil && p.phase.Load() == draining: // the gateway itself ended it
 				p.log.Debug("not listed", serverAttr(s.Name), scopeAttr(owner), tookAttr(took), slog.Any("error", err))
 				return
 			case err != nil:
