@@ -266,6 +266,10 @@ func (q *query) rewritten(ctx context.Context, member string, t catalog.Target) 
 // ask does the request on the connection that the caller uses for the server, and
 // once more on another when that is safe.
 func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
+	if back := q.r.Resume; back != nil && back.Server != "" && back.Server != string(s.ID) {
+		// What the request names was another server's when the question was asked.
+		return exchange.Result{}, jackfield.Errorf(jackfield.Invalid, "this requestState was given by another server; send the request again without it")
+	}
 	ctx, k := q.b.startClock(ctx, s, q.r.Method, q.p)
 	defer k.stop()
 	want := connections.Want{Server: *s, Owner: q.owner, Session: q.c.Session, Caps: q.c.Caps.Declared}

@@ -151,6 +151,24 @@ func TestAMethodThatTheServerRefusesWithAStatusAloneIsNotFound(t *testing.T) {
 	})
 }
 
+func TestAStateIsOnlyForTheServerThatGaveIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a", "b")
+		h.do(user("ann"), "tools/list", "")
+		r := request(t, "tools/call", `{"name":"b__echo"}`)
+		r.Resume = &exchange.Resume{State: wire.Raw(`"s"`), Server: "a"}
+		_, err := h.b.Do(t.Context(), user("ann"), r, nil)
+		if jackfield.CodeOf(err) != jackfield.Invalid || !strings.Contains(err.Error(), "another server") {
+			t.Errorf("a state of a: %v", err)
+		}
+		r.Resume.Server = "b"
+		if _, err = h.b.Do(t.Context(), user("ann"), r, nil); err != nil {
+			t.Errorf("a state of b: %v", err)
+		}
+		equal(t, h.calls("b")[0].heard(), `[tools/call {"name":"echo"}]`)
+	})
+}
+
 func TestTheToolFilterHoldsAtEveryDoor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, Options{}, "a")

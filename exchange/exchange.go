@@ -67,6 +67,7 @@ type Meta struct {
 type Resume struct {
 	State   wire.Raw // the upstream's requestState, a JSON string; nil when it gave none
 	Answers wire.Raw // the inputResponses object; nil when absent
+	Server  string   // the id of the server that State is of; empty: not known
 }
 
 // Peer is what the upstream half of an exchange may do to the downstream half

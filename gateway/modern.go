@@ -266,7 +266,7 @@ func (x *inbound) modernExchange(in *parts, c broker.Caller) {
 		x.refuse(status, e)
 		return
 	}
-	if asksBack(x.msg.Method) && c.Caps.CanBeAsked() {
+	if back != nil || asksBack(x.msg.Method) && c.Caps.CanBeAsked() { // one who comes back may answer nothing any more
 		x.parkable(c, req, &peer, back, answers)
 		return
 	}
@@ -311,7 +311,11 @@ func (x *inbound) resume(answers, state wire.Raw) (*exchange.Resume, *ticket, er
 	case kind == openState:
 		return nil, nil, opened(answers)
 	}
-	return &exchange.Resume{Answers: answers, State: wire.Raw(inside)}, nil, nil
+	server, own, ok := cutText(inside)
+	if !ok {
+		return nil, nil, jackfield.Errorf(jackfield.Invalid, "this requestState is of another form; send the request again without it")
+	}
+	return &exchange.Resume{Answers: answers, State: wire.Raw(own), Server: server}, nil, nil
 }
 
 // modernAnswer puts the end of an exchange into the modern revision's words.
@@ -356,7 +360,7 @@ func (x *inbound) questions(res exchange.Result) (wire.Raw, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	o.Set("requestState", x.sealState(b, relayedState, res.Input.State))
+	o.Set("requestState", x.sealState(b, relayedState, append(appendText(nil, res.Server), res.Input.State...)))
 	return o.Raw(), nil
 }
 

@@ -9,8 +9,7 @@ import (
 )
 
 // binding is what a request state is good for: one principal's retry of one
-// request, for some time. The request names the server, by its path or in its
-// params.
+// request, for some time.
 type binding struct {
 	subject string
 	only    string // server path
@@ -24,7 +23,7 @@ type binding struct {
 type stateKind byte
 
 const (
-	relayedState stateKind = 1 // the server's own state: any replica takes it, as often as it comes
+	relayedState stateKind = 1 // a server and its own state: any replica takes it, as often as it comes
 	parkedState  stateKind = 2 // where the exchange is parked, see ticket
 	openState    stateKind = 3 // nothing: the user has to open an address first
 )
