@@ -91,3 +91,54 @@ func TestDrainingSaysHowManyCallsItDidNotOutwait(t *testing.T) {
 		}
 	})
 }
+
+func TestDrainingWaitsForACallWhoseClientIsToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &examiner{rounds: [][]exchange.Question{{question("a")}, {question("b")}}}})
+		first := askTool(t, h, "")
+		left := make(chan int, 1)
+		go func() { left <- h.Drain(t.Context()) }()
+		synctest.Wait()
+		for what, more := range map[string]string{
+			"a new call":            "",
+			"a state that is not":   answering(`"bogus"`, `q1={}`),
+			"a state of another":    `,"arguments":{}` + answering(first.state, `q1={}`),
+			"answers without state": `,"inputResponses":{}`,
+		} {
+			if got := askTool(t, h, more); got.status != http.StatusServiceUnavailable {
+				t.Errorf("%s: %+v", what, got)
+			}
+		}
+		second := askTool(t, h, answering(first.state, `q1={"n":1}`))
+		if second.asked["q2"] != "b" {
+			t.Fatalf("the second round: %+v", second)
+		}
+		synctest.Wait()
+		if len(left) != 0 {
+			t.Error("the second question was not waited for")
+		}
+		if got := askTool(t, h, answering(second.state, `q2={"n":2}`)); !strings.Contains(got.body, `{\"n\":2}`) {
+			t.Errorf("the end: %+v", got)
+		}
+		if n := <-left; n != 0 {
+			t.Errorf("%d left", n)
+		}
+		shut(t, h)
+	})
+}
+
+func TestDrainingCountsACallWhoseClientDoesNotComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &examiner{rounds: [][]exchange.Question{{question("a")}}}, Timing: Timing{Park: time.Minute}})
+		askTool(t, h, "")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if n := h.Drain(ctx); n != 1 {
+			t.Errorf("%d left", n)
+		}
+		if n := h.Drain(t.Context()); n != 0 { // it expires
+			t.Errorf("%d left", n)
+		}
+		shut(t, h)
+	})
+}

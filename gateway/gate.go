@@ -16,11 +16,12 @@ type gate struct {
 	mu      sync.Mutex // guards what follows, and every visit
 	inside  *visit     // the last that came
 	counted int        // of those inside, the ones that max is for
+	away    int        // calls whose clients are to come back with answers
 	closed  error      // why, once it is
 	drained chan struct{}
-	quiet   chan struct{} // closed when nobody is counted any more; nil before quieten
+	quiet   chan struct{} // closed when nobody is counted or away any more; nil before quieten
 
-	draining atomic.Bool // requests are refused; what helps those inside to end is not
+	draining atomic.Bool // requests are refused; what helps those under way to end is not
 }
 
 // visit is one request inside the gate. It must not be copied.
@@ -84,8 +85,16 @@ func (g *gate) settleLocked(v *visit) {
 	}
 }
 
+// expect adds to the calls whose clients are to come back.
+func (g *gate) expect(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.away += n
+	g.quietLocked()
+}
+
 // quieten says that no new requests are wanted. The channel it returns is closed as
-// soon as nobody is counted.
+// soon as nobody is counted or away.
 func (g *gate) quieten() <-chan struct{} {
 	g.draining.Store(true)
 	g.mu.Lock()
@@ -99,7 +108,7 @@ func (g *gate) quieten() <-chan struct{} {
 
 // quietLocked closes quiet when it is. mu is held.
 func (g *gate) quietLocked() {
-	if g.quiet == nil || g.counted > 0 {
+	if g.quiet == nil || g.counted+g.away > 0 {
 		return
 	}
 	select {
@@ -114,6 +123,13 @@ func (g *gate) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.counted
+}
+
+// underWay is how many calls are not answered yet.
+func (g *gate) underWay() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.counted + g.away
 }
 
 func (g *gate) leave(v *visit) {

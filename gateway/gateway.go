@@ -217,15 +217,15 @@ func New(o Options) *Handler {
 
 // Drain refuses new sessions and requests and waits until those under way are
 // answered, or ctx ends. What they need meanwhile still passes: answers to
-// questions, cancellations, streams. It returns how many are not answered; Close
-// ends them.
+// questions, as responses or with a retry, cancellations, streams. It returns how
+// many are not answered; Close ends them.
 func (h *Handler) Drain(ctx context.Context) (left int) {
 	quiet := h.gate.quieten()
 	select {
 	case <-quiet:
 		return 0
 	case <-ctx.Done():
-		return h.gate.count()
+		return h.gate.underWay()
 	}
 }
 

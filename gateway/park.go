@@ -41,6 +41,7 @@ type parked struct {
 	made   int         // questions so far
 	window *time.Timer // runs while questions are collected; nil: they are not
 	timer  *time.Timer // lets go of it when nobody comes; nil: it was never parked
+	away   bool        // its client has questions, and is to come back
 	paid   bool        // it holds one of the places
 	over   bool
 	end    outcome // once over
@@ -82,8 +83,9 @@ type parks struct {
 	replica [8]byte // random; sealed into every ticket
 	places  *quota
 
-	mu sync.Mutex // guards by
-	by map[[16]byte]*parked
+	mu   sync.Mutex // guards what follows
+	by   map[[16]byte]*parked
+	over [][16]byte // those that have ended, the oldest first, some of them gone
 }
 
 func newParks(l Limits) *parks {
@@ -98,15 +100,27 @@ func (t *parks) find(id [16]byte) *parked {
 	return t.by[id]
 }
 
-// add seats p and reports whether there was room.
-func (t *parks) add(p *parked) bool {
+// add seats p, which has a place.
+func (t *parks) add(p *parked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.by) >= 2*t.places.all { // half of them can be over
-		return false
-	}
 	t.by[p.id] = p
-	return true
+}
+
+// late keeps one that has ended. Of those there are no more than places.
+func (t *parks) late(id [16]byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = append(t.over, id)
+	if len(t.over) <= t.places.all {
+		return
+	}
+	oldest := t.over[0]
+	t.over = t.over[1:]
+	if p := t.by[oldest]; p != nil {
+		p.timer.Stop()
+		delete(t.by, oldest)
+	}
 }
 
 // close forgets all of them. They have ended.
@@ -117,6 +131,7 @@ func (t *parks) close() {
 		p.timer.Stop()
 	}
 	clear(t.by)
+	t.over = nil
 }
 
 func (t *parks) remove(id [16]byte) {
@@ -182,6 +197,16 @@ func (x *inbound) parkable(c broker.Caller, req *exchange.Request, peer *modernP
 	}
 	status, raw, e := x.modernAnswer(c.Caps, r.end.res, r.end.err)
 	peer.finish(status, raw, e)
+}
+
+// goesOn reports whether a request is the next round of a call under way here.
+func (x *inbound) goesOn(in *parts) bool {
+	state := in.params.Get("requestState")
+	if state == nil {
+		return false
+	}
+	_, back, err := x.resume(nil, state)
+	return err == nil && back != nil && x.parks.find(back.id) != nil
 }
 
 // enterRound begins an exchange, or the next round of the one that back names.
@@ -265,6 +290,7 @@ func (p *parked) attach(number uint64, answers wire.Raw, caps exchange.Capabilit
 		}
 	}
 	p.timer.Stop()
+	p.expectLocked(false)
 	p.caps = caps
 	p.round = &round{number: number, posts: []*modernPeer{peer}, done: make(chan struct{})}
 	if p.over {
@@ -331,15 +357,37 @@ func (p *parked) finish(end outcome) {
 		p.paid = false
 		p.parks.places.give(p.owner)
 	}
-	if !p.round.answered() {
+	p.expectLocked(false)
+	attended := !p.round.answered()
+	if attended {
 		p.endRoundLocked(end)
-		if p.timer != nil {
-			p.timer.Reset(p.opts.Timing.Replay)
-		}
 	}
-	if p.timer != nil && len(end.res.Raw) > maxEventBytes {
-		p.parks.remove(p.id) // too large to be kept for a client that most likely has it
+	if p.timer == nil {
+		return
 	}
+	switch large := len(end.res.Raw) > maxEventBytes; {
+	case attended && large: // most likely the client has it
+		p.timer.Stop()
+		p.parks.remove(p.id)
+		return
+	case attended:
+		p.timer.Reset(p.opts.Timing.Replay)
+	case large:
+		p.end = outcome{err: jackfield.Errorf(jackfield.Exhausted,
+			"the server answered without waiting for the client, with %d bytes, which are too many to be kept here; the call was carried out", len(end.res.Raw))}
+	}
+	p.parks.late(p.id)
+}
+
+// expectLocked notes whether the client is to come back. mu is held.
+func (p *parked) expectLocked(back bool) {
+	switch {
+	case back && !p.away:
+		p.gate.expect(+1)
+	case !back && p.away:
+		p.gate.expect(-1)
+	}
+	p.away = back
 }
 
 // endRoundLocked answers all POSTs of the round. mu is held.
@@ -441,6 +489,7 @@ func (p *parked) give() {
 		}
 		all = appendQuestion(all, a.Key, a.Question)
 	}
+	p.expectLocked(true)
 	p.endRoundLocked(outcome{questions: all})
 	p.timer.Reset(p.opts.Timing.Park)
 }
@@ -455,12 +504,7 @@ func (p *parked) parkLocked() error {
 	}
 	_, _ = rand.Read(p.id[:]) // never fails
 	p.timer = time.AfterFunc(p.opts.Timing.Park, p.expire)
-	if !p.parks.add(p) {
-		p.timer.Stop()
-		p.timer = nil
-		p.parks.places.give(p.owner)
-		return jackfield.Errorf(jackfield.Exhausted, "the gateway has all the calls that wait for answers that it may have; try again later")
-	}
+	p.parks.add(p)
 	p.paid = true
 	return nil
 }

@@ -421,6 +421,75 @@ func TestAThousandCallsCanBeParkedAndAllAreAnswered(t *testing.T) {
 	})
 }
 
+func TestARetryByAClientThatCanAnswerNothingAnyMoreGoesOnWithItsCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &examiner{rounds: [][]exchange.Question{{question("a")}}}
+		h := New(Options{Broker: e})
+		first := askTool(t, h, "")
+		body, hs := modernCall("1", "tools/call", `"name":"x"`+answering(first.state, `q1={"n":1}`), "")
+		if got := readTurn(t, send(h, http.MethodPost, "/mcp", body, hs)); !strings.Contains(got.body, `{\"n\":1}`) || e.calls != 1 {
+			t.Errorf("%d calls: %+v", e.calls, got)
+		}
+		shut(t, h)
+	})
+}
+
+// kept is how many exchanges can be come back to.
+func kept(h *Handler) int {
+	h.parks.mu.Lock()
+	defer h.parks.mu.Unlock()
+	return len(h.parks.by)
+}
+
+func TestResultsThatAreKeptForClientsThatMissedThemTakeNoPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &examiner{rounds: [][]exchange.Question{{question("a")}}}, Limits: Limits{Parked: 2, OwnerParked: 2}})
+		var states []string
+		for i := range 9 {
+			first := askTool(t, h, "")
+			if got := askTool(t, h, answering(first.state, `q1={}`)); first.state == "" || got.status != 200 {
+				t.Fatalf("the %d. call: %+v, %+v", i+1, first, got)
+			}
+			states = append(states, first.state)
+		}
+		if n := kept(h); n != 2 {
+			t.Errorf("%d are kept", n)
+		}
+		for i, state := range states {
+			if got := askTool(t, h, answering(state, `q1={}`)); got.status == 200 != (i >= 7) {
+				t.Errorf("the %d. again: %+v", i+1, got)
+			}
+		}
+		time.Sleep(3 * time.Minute)
+		if n := kept(h); n != 0 {
+			t.Errorf("%d are kept long after", n)
+		}
+		shut(t, h)
+	})
+}
+
+func TestALargeResultThatComesWhileTheCallIsParkedIsToldAndNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{do: func(ctx context.Context, _ broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			_, _ = p.Ask(ctx, []exchange.Question{question("quick?")})
+			return result(`{"x":"` + strings.Repeat("x", 2*maxEventBytes) + `"}`), nil
+		}}})
+		first := askTool(t, h, "")
+		time.Sleep(2 * time.Minute)
+		if got := askTool(t, h, answering(first.state, `q1={}`)); !strings.Contains(got.body, "the call was carried out") {
+			t.Errorf("got %.200s", got.body)
+		}
+		if got := askTool(t, h, ""); got.state == "" {
+			t.Errorf("got %+v", got)
+		} else if got = askTool(t, h, answering(got.state, `q1={}`)); len(got.body) < 2*maxEventBytes || kept(h) != 1 {
+			t.Errorf("%d bytes, %d kept", len(got.body), kept(h))
+		}
+		shut(t, h)
+	})
+}
+
 func TestAfterARestartACallIsSentAgainOnlyWhereThatIsSafe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{

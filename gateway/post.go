@@ -39,13 +39,13 @@ func (x *inbound) post() {
 		x.refuseMessage(err)
 		return
 	}
-	if x.msg.Kind == wire.Request && x.msg.Method != "ping" && x.gate.draining.Load() {
-		x.refuseError(errClosing)
-		return
-	}
 	in, err := split(x.msg.Params)
 	if err != nil {
 		x.refuseMessage(err)
+		return
+	}
+	if x.msg.Kind == wire.Request && x.msg.Method != "ping" && x.gate.draining.Load() && !x.goesOn(&in) {
+		x.refuseError(errClosing)
 		return
 	}
 	if x.isModern(&in) {
