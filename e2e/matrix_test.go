@@ -295,7 +295,7 @@ const pageHead = `# What passes between which revisions
 
 Any MCP client reaches any MCP server through the gateway, whichever of the five protocol revisions each side speaks. This page says for each feature what passes, and where it cannot, what the user sees instead.
 
-It is written by a test, ` + "`e2e/matrix_test.go`" + `, that lets the official SDKs in each revision meet through the gateway: every client visits every server. The test fails when anything here is not what it saw.
+It is written by a test, ` + "`e2e/matrix_test.go`" + `, that lets the official SDKs in each revision meet through the gateway: every client visits every server. The test fails when anything here is not what it saw. What else is to be known is under [rough edges](rough-edges.md#across-eras).
 
 - ✓ passes, with every SDK that offers it on both sides. A letter says what else there is to know.
 - ✗ is impossible, because the client's or the server's revision has no words for it. The letter says what the user sees instead, and the test has seen that.
