@@ -93,7 +93,7 @@ var features = []feature{
 		but: []but{{
 			when: serverIs("ts", first, "2025-06-18"), mark: cannot,
 			saw:   "tool error: it broke; 4711 (MCP error 4711: )*refused ; unknown tool -32602",
-			words: "servers made with the TypeScript SDK before 1.23 send no data with an error; the rest is there",
+			words: "servers made with the TypeScript SDK 1.9 to 1.22 send no data with an error; the rest is there",
 		}},
 	},
 	{
@@ -134,8 +134,8 @@ var features = []feature{
 		about: "The server asks the user to open an address (elicitation in URL mode).",
 		saw:   "paid: accept",
 		but: []but{
-			{when: both(clientBefore("2025-11-25"), serverIs("go", modern, modern)), mark: instead, saw: "tool error: (?s).*https://pay.example/7.*", words: "the call ends with a text that names the address and asks to open it and to try again"},
-			{when: clientBefore("2025-11-25"), mark: instead, saw: noQuestion, words: noQuestionWords},
+			{when: both(clientBefore("2025-11-25"), serverIs("go", modern, modern)), mark: instead, saw: "tool error: (?s).*https://pay.example/7.*", words: "a server that asks all the same (here the go-sdk): the call ends with a text that names the address and asks to open it and to try again"},
+			{when: clientBefore("2025-11-25"), mark: instead, saw: noQuestion, words: "a server that heeds what the client can do: the call ends with its error, which says that the client takes no addresses"},
 		},
 	},
 	{
