@@ -467,6 +467,12 @@ func (f *feeds) ready(one feed, agreed exchange.Interest) (stop func()) {
 	if one != (feed{}) || !ok {
 		return func() {}
 	}
+	f.b.hub.mu.Lock()
+	missed := f.ln.missedListsLocked()
+	f.b.hub.mu.Unlock()
+	if missed {
+		f.b.listsMissed(f.ln, f.conn)
+	}
 	caps := capabilitiesOf(f.conn.Shape())
 	s, known := f.b.server(f.ln.key.Server)
 	if !known || !caps.tells() {

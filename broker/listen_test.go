@@ -259,6 +259,22 @@ func TestALostConnectionIsMadeAgainForWhoNamedTheServer(t *testing.T) {
 	})
 }
 
+func TestListsThatMayHaveChangedUnheardAreToldOfWithTheNewConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a")
+		e, _ := h.listen(user("ann").only("a"), all)
+		defer e.stop()
+		h.do(user("ann").only("a"), "tools/list", "")
+		sleep(10 * time.Second) // not so long that a visit is due
+		e.heard()
+		h.calls("a")[0].die(errors.New("reset"))
+		sleep(5 * time.Second)
+		if got := e.heard(); !strings.Contains(got, "tools/list_changed") {
+			t.Errorf("heard %q", got)
+		}
+	})
+}
+
 func TestALostConnectionIsNotMadeAgainForWhoListensToAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, Options{}, "a")

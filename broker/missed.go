@@ -13,27 +13,59 @@ import (
 // kept, until the new one tells of it.
 const waitMove = 5 * time.Second
 
-// own is a resource as its server calls it.
+// own is a resource as its server calls it; without a URI, what the server lists.
 type own struct {
 	server jackfield.ServerID
 	uri    string
 }
 
-// missLocked notes that updates of what is listened for on a line may go unheard for
-// a while. Lists are looked at anew with every connection; resources are not. hub.mu
-// is held.
+// missLocked notes that changes of what is listened for on a line may go unheard for
+// a while. hub.mu is held.
 func (ln *line) missLocked() {
 	for l := range ln.listeners {
 		for is := range l.missed {
-			if _, on := l.uris[is.server][is.uri]; !on {
+			if _, on := l.uris[is.server][is.uri]; !on && is.uri != "" {
 				delete(l.missed, is)
 			}
 		}
+		if l.missed == nil {
+			l.missed = map[own]bool{}
+		}
 		for uri := range l.uris[ln.key.Server] {
-			if l.missed == nil {
-				l.missed = map[own]bool{}
-			}
 			l.missed[own{ln.key.Server, uri}] = true
+		}
+		if l.filter.kinds() != 0 {
+			l.missed[own{ln.key.Server, ""}] = true
+		}
+	}
+}
+
+// missedListsLocked reports whether somebody on the line may have missed changes of
+// lists, and will not any more. hub.mu is held.
+func (ln *line) missedListsLocked() bool {
+	missed := false
+	for l := range ln.listeners {
+		is := own{ln.key.Server, ""}
+		missed = missed || l.missed[is]
+		delete(l.missed, is)
+	}
+	return missed
+}
+
+// listsMissed has the lists looked at anew that the line's server tells changes of.
+func (b *Broker) listsMissed(ln *line, c Conn) {
+	s, ok := b.server(ln.key.Server)
+	if !ok {
+		return
+	}
+	caps := capabilitiesOf(c.Shape())
+	for method, tells := range map[string]bool{
+		"notifications/tools/list_changed":     caps.Tools != nil && caps.Tools.ListChanged,
+		"notifications/prompts/list_changed":   caps.Prompts != nil && caps.Prompts.ListChanged,
+		"notifications/resources/list_changed": caps.Resources != nil && caps.Resources.ListChanged,
+	} {
+		if tells {
+			b.o.Catalog.Invalidate(*s, ln.key.Scope, method)
 		}
 	}
 }

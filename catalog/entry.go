@@ -67,7 +67,7 @@ type state struct {
 	restored  bool      // another process fetched it
 	changed   uint64    // the invalidation since which it is known to be wrong; 0: it is not
 	changedAt time.Time // when that was
-	announced bool      // the Change of that invalidation was told
+	announced time.Time // when the Change of that invalidation was told; zero: it was not
 	owed      bool      // somebody was given less than the next visit may bring
 }
 
@@ -192,7 +192,8 @@ func (c *Catalog) forgetLocked(e *entry) {
 }
 
 // invalidateLocked marks lists as known to be wrong and returns those that were
-// not marked before. tell: those who watch are told of these now. mu is held.
+// not marked before, or so long ago that somebody may have begun to watch since.
+// tell: those who watch are told of these now. mu is held.
 func (c *Catalog) invalidateLocked(e *entry, kinds Kinds, tell bool) Kinds {
 	c.seq++
 	c.gen.Add(1)
@@ -203,12 +204,18 @@ func (c *Catalog) invalidateLocked(e *entry, kinds Kinds, tell bool) Kinds {
 		if !kinds.Has(k) {
 			continue
 		}
-		if s.changed == 0 || s.list == nil || !s.announced {
-			newly |= SetOf(k)
-			s.owed = false
+		unmarked := s.changed == 0 || s.list == nil || s.announced.IsZero()
+		if unmarked {
 			s.changedAt = now
 		}
-		s.changed, s.announced = c.seq, tell
+		s.changed = c.seq
+		if unmarked || now.Sub(s.announced) >= minVisit {
+			newly |= SetOf(k)
+			s.owed, s.announced = false, now
+		}
+		if !tell {
+			s.announced = time.Time{}
+		}
 	}
 	return newly
 }

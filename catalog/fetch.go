@@ -179,7 +179,7 @@ func (e *entry) storeLocked(c *Catalog, k Kind, list *listing, from *List, f *fe
 	if differs || s.public != from.Public || s.changed != 0 || s.aged {
 		c.gen.Add(1)
 	}
-	tell = differs && (s.owed || !first && !s.announced)
+	tell = differs && (s.owed || !first && s.announced.IsZero())
 	next := state{record: record{
 		list: list, fingerprint: f.fingerprint,
 		fetched: time.Now(), ttl: max(0, from.TTL), told: from.Told, public: from.Public, cut: from.Cut,

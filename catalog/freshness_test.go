@@ -169,6 +169,22 @@ func TestAChangedListThatDoesNotComeIsShownAsItWasAndToldLater(t *testing.T) {
 	})
 }
 
+func TestAChangeIsToldOnceMoreToWhoeverBeganToWatchSince(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, Options{}, "a")
+		v := w.view("a")
+		w.list(v, Tools)
+		w.c.Invalidate(w.def("a"), jackfield.App(), "notifications/tools/list_changed") // too soon for a visit of its own
+		w.c.Invalidate(w.def("a"), jackfield.App(), "notifications/tools/list_changed")
+		w.told("a")
+		sleep(2 * time.Second)
+		w.c.Invalidate(w.def("a"), jackfield.App(), "notifications/tools/list_changed")
+		if got := w.told("a"); got != SetOf(Tools) {
+			t.Errorf("told of %b, want tools", got)
+		}
+	})
+}
+
 func TestAnAnswerAskedForBeforeAChangeDoesNotCountAsTheAnswerAfterIt(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := newWorld(t, Options{}, "a")
