@@ -29,6 +29,7 @@ type client struct {
 	about   string // what initialize answered
 	last    atomic.Int64
 	spell   func(id int64) string // spells the ids of its requests; nil: as numbers
+	sub     string                // the id of its subscriptions/listen, as it is written
 	// answer answers a question: method and params to a result; nil: none is expected.
 	answer func(method string, params wire.Raw) string
 
@@ -45,7 +46,7 @@ const overSSE = exchange.V20241105 + " over HTTP+SSE"
 
 // allCaps is what a client declares that can answer everything in its revision.
 func allCaps(version string) string {
-	if version == exchange.V20241105 || version == exchange.V20250326 {
+	if version == overSSE || version == exchange.V20241105 || version == exchange.V20250326 {
 		return `{"sampling":{},"roots":{}}`
 	}
 	return `{"elicitation":{"form":{},"url":{}},"sampling":{},"roots":{}}`
@@ -56,7 +57,7 @@ func (c *client) modern() bool { return c.version == exchange.Modern }
 // connect makes a client of that revision.
 func connect(t testing.TB, base, path, version, caps string) *client {
 	t.Helper()
-	c := &client{t: t, version: version, path: path, url: base + path, caps: caps, events: make(chan string, 100), waiting: map[string]chan []byte{}}
+	c := &client{t: t, version: version, path: path, url: base + path, caps: caps, sub: `"listen-9007199254740993"`, events: make(chan string, 100), waiting: map[string]chan []byte{}}
 	if c.modern() {
 		return c
 	}
@@ -355,12 +356,12 @@ func (c *client) take(m wire.Message) {
 	}
 }
 
-// listen opens what tells the client of changes, until the test ends, and returns
-// when it stands.
-func (c *client) listen(filter string) {
+// listen opens what tells the client of changes, until stop or until the test ends,
+// and returns when it stands.
+func (c *client) listen(filter string) (stop func()) {
 	c.t.Helper()
 	if c.sse {
-		return // it has listened from the beginning
+		return func() {} // it has listened from the beginning
 	}
 	ctx, cancel := context.WithCancel(c.t.Context())
 	var body io.Reader
@@ -368,7 +369,7 @@ func (c *client) listen(filter string) {
 	header := map[string]string{"Accept": "text/event-stream", wire.HeaderSession: c.session, wire.HeaderProtocolVersion: c.version}
 	if c.modern() {
 		method = http.MethodPost
-		body = strings.NewReader(`{"jsonrpc":"2.0","id":"listen-9007199254740993","method":"subscriptions/listen","params":{"notifications":` + filter +
+		body = strings.NewReader(`{"jsonrpc":"2.0","id":` + c.sub + `,"method":"subscriptions/listen","params":{"notifications":` + filter +
 			`,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":` + c.caps + `}}}`)
 		header["Content-Type"], header["Accept"], header[wire.HeaderMethod] = "application/json", "application/json, text/event-stream", "subscriptions/listen"
 		delete(header, wire.HeaderSession)
@@ -400,12 +401,14 @@ func (c *client) listen(filter string) {
 			}
 		}
 	})
-	c.t.Cleanup(func() { cancel(); done.Wait() })
+	stop = func() { cancel(); done.Wait() }
+	c.t.Cleanup(stop)
 	if c.modern() {
-		if got := c.event("notifications/subscriptions/acknowledged"); !strings.Contains(got, `"io.modelcontextprotocol/subscriptionId":"listen-9007199254740993"`) {
+		if got := c.event("notifications/subscriptions/acknowledged"); !strings.Contains(got, `"io.modelcontextprotocol/subscriptionId":`+c.sub+`}`) {
 			c.t.Errorf("acknowledged: %s", got)
 		}
 	}
+	return stop
 }
 
 // event waits for a notification of that method.
@@ -420,7 +423,7 @@ func (c *client) event(method string) string {
 		case <-c.t.Context().Done():
 			return ""
 		case <-patience(c.t):
-			c.t.Fatalf("no %s", method)
+			c.t.Fatalf("no %s; heard %.2000q", method, c.told())
 		}
 	}
 }
