@@ -166,7 +166,9 @@ func (s *shell) topOnce(ctx context.Context, c *client) error {
 
 // topLive shows what happens until somebody has seen enough.
 func (s *shell) topLive(ctx context.Context, c *client) error {
-	keys, restore := s.keyboard()
+	ctx, leaving := context.WithCancel(ctx)
+	defer leaving()
+	restore := s.keyboard(leaving)
 	defer restore()
 	const enter, leave = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l" // a screen of its own, without a cursor
 	fmt.Fprint(s.out, enter)
@@ -179,7 +181,7 @@ func (s *shell) topLive(ctx context.Context, c *client) error {
 		var shown []byte
 		switch {
 		case ctx.Err() != nil:
-			return nil // Ctrl-C is how one leaves
+			return nil // that is how one leaves
 		case err != nil: // it may come back
 			shown = []byte(clip(printable(err.Error()), s.width()) + "\x1b[K\r\n")
 		default:
@@ -191,8 +193,6 @@ func (s *shell) topLive(ctx context.Context, c *client) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-keys:
 			return nil
 		case <-ticker.C:
 		}
@@ -256,16 +256,15 @@ func (s *shell) height() int {
 	return usualHeight
 }
 
-// keyboard says, once, that somebody wants to leave: q, or the Ctrl-C that a terminal
+// keyboard calls leave when somebody wants to: with q, or the Ctrl-C that a terminal
 // gives as a key while it gives each key at once. restore makes it as it was.
-func (s *shell) keyboard() (leave <-chan struct{}, restore func()) {
+func (s *shell) keyboard(leave func()) (restore func()) {
 	restore = func() {}
 	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if state, err := term.MakeRaw(int(f.Fd())); err == nil {
 			restore = func() { _ = term.Restore(int(f.Fd()), state) }
 		}
 	}
-	pressed := make(chan struct{})
 	go func() {
 		key := make([]byte, 1)
 		for {
@@ -273,10 +272,10 @@ func (s *shell) keyboard() (leave <-chan struct{}, restore func()) {
 				return // nobody can press anything; a signal is left
 			}
 			if c := key[0]; c == 'q' || c == 'Q' || c == ctrlC {
-				close(pressed)
+				leave()
 				return
 			}
 		}
 	}()
-	return pressed, restore
+	return restore
 }
