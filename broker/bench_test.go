@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/jackfield-dev/jackfield/catalog"
-	"github.com/jackfield-dev/jackfield/exchange"
-	"github.com/jackfield-dev/jackfield/wire"
 )
 
 func BenchmarkListTools10(b *testing.B)             { benchmarkList(b, 1, 10) }
@@ -61,16 +59,7 @@ func benchmarkList(b *testing.B, servers, tools int) {
 }
 
 func BenchmarkCallTool(b *testing.B) {
-	h := newHouse(b, Options{}, "a")
-	result := wire.Raw(`{"content":[{"type":"text","text":"hello"}]}`)
-	h.set("a", func(s *script) {
-		s.answer = func(c *conn, _ context.Context, _ *exchange.Request, _ exchange.Peer) (exchange.Result, error) {
-			c.got = nil
-			return exchange.Result{Raw: result}, nil
-		}
-	})
-	c := user("ann")
-	h.do(c, "tools/call", `{"name":"a__echo","arguments":{}}`)
+	h, c := calledHouse(b, Options{}), user("ann")
 	r := request(b, "tools/call", `{"name":"a__echo","arguments":{}}`)
 	p := &peer{}
 	b.ReportAllocs()
