@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,6 +46,7 @@ const patience = 60 * time.Second
 type client struct {
 	base string
 	http *http.Client
+	caps string // what it can be asked; empty: nothing
 }
 
 // ask sends one request and returns its result or the message of its error. An
@@ -54,7 +56,7 @@ func (c *client) ask(ctx context.Context, path, method, params string) (result, 
 	if params != "{}" {
 		body += ","
 	}
-	body += `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	body += `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":` + cmp.Or(c.caps, "{}") + `}}}`
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, strings.NewReader(body))
 	if err != nil {
 		return "", "", err

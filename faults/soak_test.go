@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,8 +56,15 @@ func TestNothingGrowsHoweverLongFaultsGoOn(t *testing.T) {
 			servers = append(servers, b.def)
 		}
 	}
+	var askers []*broken
+	for _, k := range everywhere {
+		b := newBroken(t, fmt.Sprint(k, "-asks"), k, scripts[k], nil)
+		b.def.Usage.Timeout = patience / 2
+		askers = append(askers, b)
+		servers = append(servers, b.def)
+	}
 	h := open(t, servers)
-	var faults atomic.Int64
+	var faults, questions atomic.Int64
 	var rest sync.RWMutex // held for writing while everything rests
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
@@ -76,20 +85,23 @@ func TestNothingGrowsHoweverLongFaultsGoOn(t *testing.T) {
 			}
 		})
 	}
+	for _, b := range askers {
+		work.Go(func() { keepsAsking(ctx, t, h, b, rest.RLocker(), func() { questions.Add(5) }) })
+	}
 	begun, lasts := time.Now(), soakFor(t)
-	t.Logf("minute  faults %s", stockHead)
+	t.Logf("minute  faults questions %s", stockHead)
 	var first stock
 	for i, row := 0, min(time.Minute, lasts/2); ; i++ {
 		wait(ctx, row)
 		rest.Lock()
 		now, grown := atRest(first, i > 0)
 		rest.Unlock()
-		t.Logf("%6.1f %7d %v", time.Since(begun).Minutes(), faults.Load(), now)
+		t.Logf("%6.1f %7d %9d %v", time.Since(begun).Minutes(), faults.Load(), questions.Load(), now)
 		if i == 0 {
 			first = now
 		}
 		if grown != "" {
-			t.Errorf("after %v: %s", time.Since(begun).Round(time.Second), grown)
+			t.Errorf("after %v: %s\n%s", time.Since(begun).Round(time.Second), grown, crowds())
 		}
 		if i > 0 && time.Since(begun) >= lasts || t.Failed() {
 			break
@@ -101,16 +113,26 @@ func TestNothingGrowsHoweverLongFaultsGoOn(t *testing.T) {
 }
 
 // atRest is what there is when everything has come to rest, and how much of it is
-// more than at first.
+// more than at first, beyond the connections that every server keeps for a next
+// call: one is four sockets and about six goroutines here, where all ends of it are.
 func atRest(first stock, compare bool) (now stock, grown string) {
 	for end := time.Now().Add(patience / 2); ; time.Sleep(200 * time.Millisecond) {
 		before := now
 		now = takeStock()
 		if compare {
-			grown = now.more(first)
+			grown = now.more(first, 64)
 		}
 		if quiet := now.goroutines <= before.goroutines && now.files == before.files && now.processes == before.processes; quiet && grown == "" || time.Now().After(end) {
 			return now, grown
 		}
 	}
+}
+
+// crowds are the goroutines, those that stand at the same place together.
+func crowds() string {
+	var text strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&text, 1); err != nil {
+		return err.Error()
+	}
+	return text.String()
 }

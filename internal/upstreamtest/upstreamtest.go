@@ -26,11 +26,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -318,7 +320,23 @@ func (s *Server) misrouted(name, region string, header http.Header) bool {
 	return name == "routed" && s.script.Header != "" && header.Get(wire.HeaderParamPrefix+s.script.Header) != region
 }
 
-// Forget forgets all sessions, as a restart does.
+// Restart is what a restart does to a server over HTTP, but for its sockets: its
+// sessions and what it works on in them are gone.
+func (s *Server) Restart() {
+	s.mu.Lock()
+	gone := slices.Collect(maps.Values(s.sessions))
+	clear(s.sessions)
+	s.mu.Unlock()
+	for _, x := range gone {
+		x.mu.Lock()
+		for _, cancel := range x.open {
+			cancel()
+		}
+		x.mu.Unlock()
+	}
+}
+
+// Forget forgets all sessions, and goes on with what it works on in them.
 func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
