@@ -26,6 +26,7 @@ type visit struct {
 	URL      string   `json:"url"`
 	Side     string   `json:"side"` // the kitchen's side door
 	ID       string   `json:"id"`   // of this guest at this server
+	Prefix   string   `json:"-"`    // of the names of tools and prompts; go-sdk only
 	Features []string `json:"features"`
 }
 
@@ -220,7 +221,7 @@ func (g *guest) tools(ctx context.Context) (string, error) {
 		return "", err
 	}
 	said, err := g.call(ctx, "echo")
-	return fmt.Sprintf("listed %v, %s", slices.Contains(names, "echo"), said), err
+	return fmt.Sprintf("listed %v, %s", slices.Contains(names, g.Prefix+"echo"), said), err
 }
 
 func (g *guest) calls(tool string) func(context.Context) (string, error) {
@@ -228,7 +229,7 @@ func (g *guest) calls(tool string) func(context.Context) (string, error) {
 }
 
 func (g *guest) call(ctx context.Context, tool string) (string, error) {
-	p := &mcp.CallToolParams{Name: tool, Arguments: args{"text": "grüße", "id": g.ID, "region": "eu"}}
+	p := &mcp.CallToolParams{Name: g.Prefix + tool, Arguments: args{"text": "grüße", "id": g.ID, "region": "eu"}}
 	if tool == "steps" {
 		p.SetProgressToken("steps " + g.ID)
 	}
@@ -308,9 +309,9 @@ func (g *guest) prompts(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		listed = listed || p.Name == "greet"
+		listed = listed || p.Name == g.Prefix+"greet"
 	}
-	r, err := g.session.GetPrompt(ctx, &mcp.GetPromptParams{Name: "greet", Arguments: map[string]string{"name": "Ann"}})
+	r, err := g.session.GetPrompt(ctx, &mcp.GetPromptParams{Name: g.Prefix + "greet", Arguments: map[string]string{"name": "Ann"}})
 	if err != nil {
 		return "", err
 	}
@@ -489,7 +490,7 @@ func (g *guest) changes(ctx context.Context) (string, error) {
 		case <-g.changed:
 			listed := until(ctx, func() bool {
 				names, err := g.names(ctx)
-				return err == nil && slices.Contains(names, tool)
+				return err == nil && slices.Contains(names, g.Prefix+tool)
 			})
 			return fmt.Sprintf("heard, listed %v", listed), nil
 		case <-time.After(500 * time.Millisecond):

@@ -83,6 +83,7 @@ func TestAnyClientReachesAnyServer(t *testing.T) {
 			shown(t, "matrix: client %s: %d of %d features at %d servers as the page says, %.0f s", client.name(), n-bad, n, len(sides), time.Since(began).Seconds())
 		})
 	}
+	t.Run("under final names", func(t *testing.T) { visitUnderFinalNames(t, g, sides) })
 	if t.Failed() {
 		t.Fatalf("%d features went otherwise than the table of features says: no page is compared", failures)
 	}
@@ -133,6 +134,43 @@ func visitAll(t *testing.T, g *gateway, client peer, sides map[peer]string, all 
 		}
 	}
 	return n, bad
+}
+
+// visitUnderFinalNames lets the go-sdk's client of each revision do at /mcp, where
+// all servers are, what needs the names of tools and prompts alone.
+func visitUnderFinalNames(t *testing.T, g *gateway, sides map[peer]string) {
+	began, n := time.Now(), 0
+	elsewhere := []string{"who", "resources", "missing", "completion", "updates"}
+	for _, r := range revisions {
+		client := peer{"go", r}
+		var visits []visit
+		for _, server := range peers() {
+			v := visit{URL: g.mcp(""), Side: sides[server], ID: client.name() + "-all", Prefix: server.name() + "__"}
+			if r == first {
+				v.URL = g.base + "/sse"
+			}
+			for _, f := range features {
+				if _, known := f.beforehand(pair{client, server}); !known && !slices.Contains(elsewhere, f.key) {
+					v.Features = append(v.Features, f.key)
+				}
+			}
+			visits = append(visits, v)
+		}
+		for i, seen := range goGuest(t, r, visits) {
+			p := pair{client, peers()[i]}
+			if why := seen["connect"]; why != "" {
+				t.Errorf("client %s cannot connect: %s", client.name(), why)
+			}
+			for _, f := range features {
+				said, tried := seen[f.key]
+				if _, ok := f.judge(p, said); tried && !ok {
+					t.Errorf("%s: client %s, server %s: saw %q", f.title, client.name(), p.server.name(), said)
+				}
+			}
+			n += len(seen)
+		}
+	}
+	shown(t, "matrix: clients of the go-sdk at /mcp, %d features as at /mcp/{server}, %.0f s", n, time.Since(began).Seconds())
 }
 
 func peers() []peer {
