@@ -32,6 +32,8 @@ type client struct {
 	sub     string                // the id of its subscriptions/listen, as it is written
 	// answer answers a question: method and params to a result; nil: none is expected.
 	answer func(method string, params wire.Raw) string
+	// asking sees the id of a question before it is answered; nil: nobody does.
+	asking func(id wire.Raw)
 
 	events chan string
 	sse    bool // speaks HTTP+SSE: what is said to it comes on one stream
@@ -342,6 +344,9 @@ func (c *client) take(m wire.Message) {
 		if c.modern() {
 			c.t.Errorf("a modern client got the request %s", m.Method)
 			return
+		}
+		if c.asking != nil {
+			c.asking(m.ID)
 		}
 		result := c.answered(m.Method, m.Params)
 		c.send(string(wire.AppendResult(nil, m.ID, wire.Raw(result))))

@@ -55,14 +55,18 @@ type house struct {
 // pathOf is where a kind of server stands in the gateway.
 func pathOf(kind string) string { return "/mcp/" + strings.ReplaceAll(kind, " ", "-") }
 
-func open(t testing.TB, scripts map[string]upstreamtest.Script) *house {
+func open(t testing.TB, scripts map[string]upstreamtest.Script, edit ...func(*jackfield.Server)) *house {
 	t.Helper()
 	h := &house{servers: map[string]*upstreamtest.Server{}}
 	config := &app.Config{Listen: "127.0.0.1:0", Data: t.TempDir()}
 	for kind, script := range scripts {
 		s := upstreamtest.New(t, script)
 		h.servers[kind] = s
-		config.Servers = append(config.Servers, jackfield.Server{Name: strings.ReplaceAll(kind, " ", "-"), Endpoint: s.Endpoint()})
+		server := jackfield.Server{Name: strings.ReplaceAll(kind, " ", "-"), Endpoint: s.Endpoint()}
+		for _, f := range edit {
+			f(&server)
+		}
+		config.Servers = append(config.Servers, server)
 	}
 	h.log = &log{}
 	gateway, err := app.New(app.Options{Config: config, Log: slog.New(slog.NewTextHandler(h.log, nil))})
