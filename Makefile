@@ -47,7 +47,7 @@ bench: ## run the Go benchmarks COUNT=10 times and the contenders of bench/ for 
 
 .PHONY: soak
 soak: ## let servers fail in every way for SOAK=20m; fails when anything grows
-	JACKFIELD_SOAK='$(SOAK)' $(GO) test -count=1 -timeout 24h -run TestNothingGrowsHoweverLongFaultsGoOn -v ./faults | grep -v '^=== '
+	JACKFIELD_SOAK='$(SOAK)' $(GO) test -count=1 -timeout 24h -run TestNothingGrowsHoweverLongFaultsGoOn -v ./faults | grep --line-buffered -v '^=== '
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=1m

@@ -49,6 +49,7 @@ type broken struct {
 	t     *testing.T
 	def   jackfield.Server
 	front *front // over HTTP
+	host  string // the name by which it is reached over HTTP; empty: its address
 	file  string // over stdio: a script for sh
 }
 
@@ -85,6 +86,13 @@ func newBroken(t *testing.T, name string, k kind, script upstreamtest.Script, c 
 	return b
 }
 
+// named has the server reached by a name.
+func (b *broken) named(host string) {
+	b.host = host
+	names.set(host, home)
+	b.def.Endpoint.URL = strings.Replace(b.def.Endpoint.URL, home, host, 1)
+}
+
 // is makes the process another one, from its next start on.
 func (b *broken) is(script string) {
 	next := b.file + ".next"
@@ -104,6 +112,10 @@ func (b *broken) heal() {
 		return
 	}
 	b.Heal()
+	if b.host != "" {
+		names.set(b.host, home)
+		b.front.at(home)
+	}
 	b.front.set(pass)
 }
 

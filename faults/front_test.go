@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,16 +28,17 @@ const (
 	full               // does not even answer that it wants to connect
 )
 
-// front stands before a server over HTTP, always at the same address.
+// front stands before a server over HTTP, always at the same port.
 type front struct {
 	t    *testing.T
-	addr string
+	addr string      // at first
 	to   string      // the server's address
 	tls  *tls.Config // what it shows; nil: no TLS
 	work sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows
 	way   way
+	now   string    // where it is
 	ln    io.Closer // nil: nobody listens
 	conns map[net.Conn]bool
 }
@@ -54,12 +56,23 @@ func newFront(t *testing.T, to string, c *tls.Config) *front {
 			break
 		}
 	}
+	f.now = f.addr
 	f.set(pass)
 	t.Cleanup(func() {
 		f.set(refuse)
 		f.work.Wait()
 	})
 	return f
+}
+
+// at moves the front to another address of this machine.
+func (f *front) at(ip string) {
+	f.set(refuse)
+	f.mu.Lock()
+	_, port, _ := strings.Cut(f.now, ":")
+	f.now = ip + ":" + port
+	f.mu.Unlock()
+	f.set(pass)
 }
 
 // set changes the way of the front. Whoever is connected is cut off.
@@ -78,7 +91,7 @@ func (f *front) set(w way) {
 	case w == refuse:
 		return
 	case w == full:
-		f.ln = crowded(f.t, f.addr)
+		f.ln = crowded(f.t, f.now)
 		return
 	case f.ln != nil:
 		if _, ok := f.ln.(net.Listener); ok {
@@ -87,7 +100,7 @@ func (f *front) set(w way) {
 		_ = f.ln.Close()
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		l, err := net.Listen("tcp", f.addr)
+		l, err := net.Listen("tcp", f.now)
 		if err == nil {
 			f.ln = l
 			f.work.Go(func() { f.accept(l) })
@@ -155,19 +168,40 @@ func (f *front) serve(c net.Conn, w way) {
 		_, _ = io.Copy(server, c)
 		_ = server.Close()
 	})
-	var from io.Reader = server
-	if w == drip {
-		from = dripping{server}
-	}
-	_, _ = io.Copy(c, from)
+	_, _ = io.Copy(&paced{f, c}, server)
 }
 
-// dripping gives one byte at a time.
-type dripping struct{ io.Reader }
+// slow has the front drip from now on, also to those who are connected.
+func (f *front) slow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.way = drip
+}
 
-func (d dripping) Read(b []byte) (int, error) {
-	time.Sleep(100 * time.Millisecond)
-	return d.Reader.Read(b[:1])
+func (f *front) drips() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.way == drip
+}
+
+// paced writes one byte a second while the front drips.
+type paced struct {
+	f *front
+	io.Writer
+}
+
+func (p *paced) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		some := b[n:]
+		if p.f.drips() {
+			wait(p.f.t.Context(), time.Second)
+			some = some[:1]
+		}
+		var m int
+		m, err = p.Writer.Write(some)
+		n += m
+	}
+	return n, err
 }
 
 // queue is a listener that nobody accepts from, with those who wait.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	upstreamtest.RunAsChild()
 	runAsGateway()
+	net.DefaultResolver = names.resolver()
 	goleak.VerifyTestMain(m)
 }
 

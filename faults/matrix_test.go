@@ -26,6 +26,7 @@ type fault struct {
 	warm   bool
 	script func(*upstreamtest.Script) // what kind of server it is all the time
 	tls    bool                       // the server is reached over TLS
+	named  bool                       // the server is reached by a name
 	// begin begins the fault; nil: what is asked for is the fault.
 	begin func(*broken)
 	// What the user asks for: a tool with its arguments, or method; echo, if neither.
@@ -57,6 +58,9 @@ func misbehaves(name string) func(*broken) {
 // faults of the way to a server, and of its beginning.
 var dialFaults = []fault{
 	{name: "refuses", on: overHTTP, begin: goes(refuse), says: `refused`},
+	{name: "has no name", on: overHTTP, named: true, begin: leads(noName), says: `cannot be found.*dns`},
+	{name: "has a name that nobody answers for", on: overHTTP, named: true, begin: leads(noAnswer), says: `dns`},
+	{name: "has a name that leads nowhere", on: overHTTP, named: true, begin: leads(nowhere), says: `refused`},
 	{name: "is not there", on: []kind{stdio}, begin: runs("exec /nowhere/server"), says: `exit status 127.*nowhere.*exited`},
 	{name: "hangs in connect", on: overHTTP, begin: goes(full), says: `timeout at connect`},
 	{name: "hangs in TLS", on: overHTTP, tls: true, begin: goes(mute), says: `timeout at tls`},
@@ -86,6 +90,9 @@ var dialFaults = []fault{
 // faults of a server that serves.
 var callFaults = []fault{
 	{name: "refuses later", on: overHTTP, warm: true, begin: goes(refuse), says: `refused|broke|lost|ended`},
+	{name: "loses its name", on: overHTTP, warm: true, named: true, begin: leads(noName), says: `cannot be found|broke|lost|ended`},
+	{name: "has a name that leads elsewhere", on: overHTTP, warm: true, named: true, begin: leads(nowhere), says: `refused|broke|lost|ended`},
+	{name: "moves with its name", on: overHTTP, warm: true, named: true, begin: moves, says: `|broke|lost|ended|refused`, after: serves},
 	{name: "hangs in a call", on: everywhere, warm: true, tool: `slow`, says: `timeout|nor reported`},
 	{name: "hangs in mid-stream", on: everywhere, warm: true, tool: `stall`, says: `timeout|nor reported`},
 	{name: "breaks off in a call", on: everywhere, warm: true, tool: `drop`, says: `broke|exited|ended|lost`},
@@ -113,7 +120,9 @@ var callFaults = []fault{
 		b.Fault(upstreamtest.Fault{Method: "tools/call", Status: http.StatusTooManyRequests, RetryAfter: "1"})
 	}},
 	{name: "forgets its sessions", on: []kind{legacy}, warm: true, begin: func(b *broken) { b.Forget() }, says: `|session|forgot`},
-	{name: "closes after each answer", on: []kind{stdio}, warm: true, tool: "last"},
+	{name: "breaks off after its answer", on: everywhere, warm: true, tool: "last"},
+	{name: "closes after each answer", on: overHTTP, warm: true, begin: func(b *broken) { b.Part(true) }, after: serves},
+	{name: "drips in a call", on: overHTTP, warm: true, begin: func(b *broken) { b.front.slow() }, says: `timeout|nor reported`},
 	{name: "exits in a call", on: []kind{stdio}, warm: true, tool: `exit {"code":4,"text":"out of memory"}`, says: `exit status 4.*out of memory`},
 	{name: "hangs in list", on: overHTTP, method: "tools/list", begin: func(b *broken) {
 		b.Fault(upstreamtest.Fault{Method: "tools/list", Hang: true})
@@ -188,6 +197,9 @@ func cellsOf(t *testing.T, k kind, all []fault) []*cell {
 			shows = c.dress.config()
 		}
 		c.b = newBroken(t, strings.ReplaceAll(f.name, " ", "-"), k, script, shows)
+		if f.named {
+			c.b.named(c.b.def.Name + "." + string(k) + ".test")
+		}
 		if !f.warm {
 			c.start()
 		}
@@ -282,6 +294,12 @@ func (c *cell) wantServing(ctx context.Context, t *testing.T, h *house) {
 			return
 		}
 	}
+}
+
+// serves wants the server to serve although the fault goes on.
+func serves(t *testing.T, h *house, b *broken) {
+	t.Helper()
+	(&cell{b: b}).wantServing(t.Context(), t, h)
 }
 
 // notInALoop wants a process that exits to be started seldom, however often it is

@@ -35,7 +35,7 @@ func soakFor(t *testing.T) time.Duration {
 
 // soakFaults happen to servers that serve.
 func soakFaults() []fault {
-	all := slices.DeleteFunc(slices.Clone(callFaults), func(f fault) bool { return f.script != nil || f.method != "" })
+	all := slices.DeleteFunc(slices.Clone(callFaults), func(f fault) bool { return f.script != nil || f.method != "" || f.named })
 	for name, w := range map[string]way{"refuses": refuse, "is silent": mute, "is no HTTP server": garbage, "drips": drip} {
 		all = append(all, fault{name: name, on: overHTTP, warm: true, begin: goes(w), says: `.`})
 	}

@@ -251,6 +251,11 @@ func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 // ServeHTTP is the server over HTTP.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.count(r.Method)
+	s.mu.Lock()
+	if s.parts {
+		w.Header().Set("Connection", "close")
+	}
+	s.mu.Unlock()
 	if s.script.Token != "" && r.Header.Get("Authorization") != "Bearer "+s.script.Token {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="upstreamtest"`)
 		http.Error(w, "who are you?", http.StatusUnauthorized)

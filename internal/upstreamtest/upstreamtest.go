@@ -110,6 +110,7 @@ type Server struct {
 	changed   chan struct{}
 	counts    map[string]int
 	faults    []Fault
+	parts     bool // see Part
 	sessions  map[string]*session
 	listeners map[*listener]bool
 	logs      map[string]*eventLog
@@ -281,7 +282,14 @@ func (s *Server) Fault(f Fault) {
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = nil
+	s.faults, s.parts = nil, false
+}
+
+// Part says whether a server over HTTP closes the connection after each answer.
+func (s *Server) Part(parts bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parts = parts
 }
 
 // Turn makes it a server of another era, as after an upgrade.
