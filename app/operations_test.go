@@ -113,6 +113,9 @@ func TestMetricsAreForWhoMayUseTheAPIOrAtAnAddressOfTheirOwn(t *testing.T) {
 	if code, text := get(t, h.URL()+"/metrics", "", token); code != http.StatusOK || !strings.Contains(text, `jackfield_refused_total{status="401"}`) && !strings.Contains(text, `jackfield_connections{server="a",state="ready"}`) {
 		t.Errorf("%d %s", code, text)
 	}
+	if _, text := get(t, h.URL()+"/metrics", "", token); !strings.Contains(text, "jackfield_limit{limit=\"limits.connections.total\"} 4096\n") || !strings.Contains(text, "jackfield_limit{limit=\"limits.sessions.total\"} 50000\n") {
+		t.Error("the limits in force are not told")
+	}
 	own := start(t, &Config{Metrics: Metrics{Listen: "127.0.0.1:0"}}, server("a", upstreamtest.New(t, upstreamtest.Script{})))
 	own.call("/mcp/a", "echo", `{}`)
 	if code, _ := get(t, own.URL()+"/metrics", "", ""); code != http.StatusNotFound {

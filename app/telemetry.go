@@ -30,10 +30,25 @@ func (p *parts) watch(log *slog.Logger) error {
 		Connections: func() iter.Seq2[pool.Key, pool.Status] { return p.board.Status() },
 		Listings:    func(s jackfield.Server) catalog.Status { return p.catalog.Status(s) },
 		Gateway:     func() gateway.Status { return p.gateway.Status() },
+		Limits:      p.limits,
 	})
 	var err error
 	p.otlp, err = telemetry.StartOTLP(context.Background(), p.version, p.metrics, p.log)
 	return err
+}
+
+// limits are those of the configuration that are on the whole process.
+func (p *parts) limits() []telemetry.Budget {
+	open, held := p.board.Limits(), p.board.Load()
+	clients, now := p.gateway.Limits(), p.gateway.Status()
+	return []telemetry.Budget{
+		{Name: "limits.dials.total", Used: held.Dialing, Most: open.DialsProcess},
+		{Name: "limits.queue.total", Used: held.Queued, Most: open.Queue},
+		{Name: "limits.connections.total", Used: held.Open, Most: open.OpenProcess},
+		{Name: "limits.calls.total", Used: p.broker.Load().Calls, Most: p.broker.Limits().Calls},
+		{Name: "limits.sessions.total", Used: now.Sessions, Most: clients.Sessions},
+		{Name: "limits.parked.total", Used: now.Parked, Most: clients.Parked},
+	}
 }
 
 // brokerTrace counts calls, and makes spans of them when somebody takes spans.

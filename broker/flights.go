@@ -58,6 +58,9 @@ func (b *Broker) Load() Load {
 	return Load{Calls: b.flights.total, Callers: len(b.flights.of)}
 }
 
+// Limits are those in force.
+func (b *Broker) Limits() Limits { return b.o.Limits }
+
 // counted asks within the limits on calls and on results.
 func (q *query) counted(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
 	who := q.c.Principal.Subject

@@ -365,6 +365,9 @@ func (b *Board[C]) Status() iter.Seq2[pool.Key, pool.Status] { return b.pool.Sta
 // Load is how much of the limits is in use. See pool.Pool.Load.
 func (b *Board[C]) Load() pool.Load { return b.pool.Load() }
 
+// Limits are those in force. See pool.Pool.Limits.
+func (b *Board[C]) Limits() pool.Limits { return b.pool.Limits() }
+
 // Close drains everything and refuses what comes after. See pool.Pool.Close.
 func (b *Board[C]) Close(ctx context.Context) error { return b.pool.Close(ctx) }
 

@@ -262,6 +262,9 @@ func (h *Handler) Status() Status {
 	}
 }
 
+// Limits are those in force.
+func (h *Handler) Limits() Limits { return h.opts.Limits }
+
 var errClosing = jackfield.Errorf(jackfield.Unavailable, "the gateway is shutting down; try again in a moment")
 
 // errCut is for a call that was sent, perhaps: trying it again may do it twice.

@@ -374,6 +374,9 @@ func (p *Pool[C]) Load() Load {
 	return Load{Dialing: p.dialing, Queued: p.queued, Open: p.open.open, Idle: p.idle.len, Failed: p.failed.len}
 }
 
+// Limits are those in force.
+func (p *Pool[C]) Limits() Limits { return p.limits }
+
 // Status is what is known of one key's connection.
 type Status struct {
 	State    State

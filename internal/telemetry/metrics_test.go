@@ -44,6 +44,7 @@ func house() *Metrics {
 		Gateway: func() gateway.Status {
 			return gateway.Status{Requests: 1, Streams: 2, Sessions: 3, Events: 4, Dropped: 5}
 		},
+		Limits: func() []Budget { return []Budget{{Name: "limits.calls.total", Used: 3, Most: 7}} },
 	})
 }
 
@@ -108,6 +109,8 @@ func TestTheNumbersSayWhatHappenedAndWhatIs(t *testing.T) {
 		`jackfield_sessions 3`,
 		`jackfield_notifications_dropped_total 5`,
 		`jackfield_refused_total{status="401"} 1`,
+		`jackfield_limit{limit="limits.calls.total"} 7`,
+		`jackfield_limit_used{limit="limits.calls.total"} 3`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no %s", want)

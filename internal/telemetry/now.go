@@ -20,6 +20,13 @@ type Sources struct {
 	Connections func() iter.Seq2[pool.Key, pool.Status]
 	Listings    func(jackfield.Server) catalog.Status
 	Gateway     func() gateway.Status
+	Limits      func() []Budget
+}
+
+// Budget is one of the process's limits, and how much of it is in use.
+type Budget struct {
+	Name       string // in the configuration
+	Used, Most int
 }
 
 // now tells what is, not what was counted.
@@ -44,6 +51,8 @@ var (
 	descSessions    = desc("sessions", "Sessions of clients that have them.")
 	descParked      = desc("parked", "Calls of clients without sessions that wait for answers to questions.")
 	descEvents      = desc("event_bytes", "Bytes of events that wait for clients, or are kept for those that come back.")
+	descLimit       = desc("limit", "What a limit on the whole process allows.", "limit")
+	descUsed        = desc("limit_used", "How much of it is in use.", "limit")
 	descDropped     = desc("notifications_dropped_total", "Notifications that a client was too slow for.")
 )
 
@@ -52,6 +61,7 @@ func (now) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descInFlight, descConnections, descDialing, descQueued, descPrograms, descLeases, descWaiters, descItems, descAge,
 		descRequests, descStreams, descSessions, descParked, descEvents, descDropped,
+		descLimit, descUsed,
 	} {
 		to <- d
 	}
@@ -65,6 +75,12 @@ func (n now) Collect(to chan<- prometheus.Metric) {
 	}
 	n.connections(tell)
 	n.listings(tell)
+	if n.from.Limits != nil {
+		for _, l := range n.from.Limits() {
+			tell(descLimit, float64(l.Most), l.Name)
+			tell(descUsed, float64(l.Used), l.Name)
+		}
+	}
 	if n.from.Gateway != nil {
 		st := n.from.Gateway()
 		tell(descRequests, float64(st.Requests))
