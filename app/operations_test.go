@@ -17,6 +17,7 @@ import (
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/jackfield-dev/jackfield"
@@ -319,6 +320,35 @@ func (h *house) traced(traceparent, server string) {
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		h.t.Fatalf("%d %s", resp.StatusCode, text)
+	}
+}
+
+func TestAGatewayThatCannotBeLeavesNothingBehind(t *testing.T) {
+	data := t.TempDir()
+	first, err := New(Options{Config: &Config{Data: data}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	before := goleak.IgnoreCurrent()
+	if _, err := New(Options{Config: &Config{Data: data}}); err == nil {
+		t.Error("two gateways have one data directory")
+	}
+	goleak.VerifyNone(t, before)
+	if err := first.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	if _, err := New(Options{Config: &Config{Data: data}}); err == nil {
+		t.Error("a protocol that is not spoken is taken")
+	}
+	t.Setenv("OTEL_SDK_DISABLED", "true")
+	last, err := New(Options{Config: &Config{Data: data}})
+	if err != nil {
+		t.Fatalf("the data directory is still somebody's: %v", err)
+	}
+	if err := last.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

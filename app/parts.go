@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -58,13 +59,13 @@ func newParts(o Options, key []byte) (*parts, error) {
 	if p.egress, err = wayOut(o.Config.Egress); err != nil {
 		return nil, err
 	}
-	if err := p.watch(o.Log); err != nil {
-		return nil, err
-	}
-	limits := o.Config.Limits
 	if err := p.openStore(context.Background()); err != nil {
 		return nil, err
 	}
+	if err := p.watch(o.Log); err != nil {
+		return nil, errors.Join(err, p.closeStore())
+	}
+	limits := o.Config.Limits
 	known := catalog.Options{Fetch: p.fetch, Hooks: p.catalogHooks(), Fingerprint: fingerprints(key)}
 	if p.store != nil {
 		known.Store = p.store
@@ -189,6 +190,10 @@ func (p *parts) close(ctx context.Context) error {
 	if err := p.otlp.Close(ctx); err != nil {
 		p.log.Warn("the last traces and metrics were not sent", slog.Any("error", err))
 	}
+	return p.closeStore()
+}
+
+func (p *parts) closeStore() error {
 	if p.store == nil {
 		return nil
 	}
