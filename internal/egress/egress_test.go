@@ -114,6 +114,32 @@ func TestTheOperatorsDefinitionReachesItsOwnPrivateOriginAndNoOther(t *testing.T
 	}
 }
 
+// A socket that was opened with the operator's permission stands idle, and is never a
+// stranger's: not of the same server's redirects, and not when its definition becomes
+// somebody else's, or another server has the same address.
+func TestAnIdleSocketServesNobodyWithLessPermission(t *testing.T) {
+	url, seen := hello(t)
+	c := newClients(t, Options{})
+	s, other := operators(url), theirs(url)
+	other.ID = "b"
+	before := c.For(s)
+	for range 2 {
+		if _, err := send(t, before, url); err != nil {
+			t.Fatal(err)
+		}
+	}
+	had := seen.Load()
+	for name, client := range map[string]*http.Client{
+		"what a stranger names for the same server": c.Stranger(s),
+		"another server at the same address":        c.For(other),
+		"the same server of somebody else":          c.For(theirs(url)),
+	} {
+		if _, err := send(t, client, url); err == nil || seen.Load() != had {
+			t.Errorf("%s was reached: %v", name, err)
+		}
+	}
+}
+
 func TestADefinitionOfSomebodyElseReachesNothingPrivate(t *testing.T) {
 	own, seen := hello(t)
 	_, err := send(t, newClients(t, Options{}).For(theirs(own)), own)
