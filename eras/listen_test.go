@@ -102,10 +102,11 @@ func (c *client) eventually(method string, send func()) string {
 
 func TestChangesArriveInEveryCell(t *testing.T) {
 	h := open(t, listenKinds())
-	for _, version := range []string{exchange.Modern, exchange.V20251125, exchange.V20250326, overSSE} {
+	for _, version := range []string{exchange.Modern, exchange.V20251125, overSSE} {
 		for kind := range listenKinds() {
 			for _, all := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/%v", version, kind, all), func(t *testing.T) {
+					t.Parallel()
 					c, d := h.attend(t, version, kind, all)
 					c.sub = `7`
 					if all {
@@ -119,6 +120,9 @@ func TestChangesArriveInEveryCell(t *testing.T) {
 							params = `{"x":9007199254740993,"uri":"test://a","\u0061" : "\/"}`
 						}
 						got := c.eventually(method, func() { emit(c, d, s, method, params) })
+						for strings.HasSuffix(method, "updated") && !strings.Contains(got, `"x"`) { // the gateway's own: it may have been
+							got = c.eventually(method, func() { emit(c, d, s, method, params) })
+						}
 						rest, taken, err := without(strings.TrimPrefix(got, method+" "), "uri", "_meta")
 						if err != nil && got != method+" " {
 							t.Fatalf("%v: %s", err, got)
