@@ -172,15 +172,16 @@ func withElicitationID(q exchange.Question, id string) wire.Raw {
 func appendQuestion(dst []byte, key string, q exchange.Question) []byte {
 	dst = append(wire.AppendString(dst, key), `:{"method":`...)
 	dst = wire.AppendString(dst, q.Method)
+	params := wire.Raw("{}") // the go-sdk's client wants some, also where they are optional
 	if q.Params != nil {
-		params := q.Params
+		params = q.Params
 		if o, err := wire.ScanObject(params, modernQuestions); err == nil {
 			o.Delete("elicitationId")
 			o.Delete("task")
 			params = o.Raw()
 		}
-		dst = append(append(dst, `,"params":`...), params...)
 	}
+	dst = append(append(dst, `,"params":`...), params...)
 	return append(dst, '}')
 }
 

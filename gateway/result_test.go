@@ -46,3 +46,18 @@ func TestAModernClientGetsOnlyErrorsOfItsRevision(t *testing.T) {
 		}
 	}
 }
+
+func TestAQuestionForAModernClientHasParamsInEveryCase(t *testing.T) {
+	for want, params := range map[string]string{
+		`"q":{"method":"m","params":{}}`:           "",
+		`"q":{"method":"m","params":{"mode":"a"}}`: `{"mode":"a","elicitationId":"7"}`,
+	} {
+		q := exchange.Question{Method: "m"}
+		if params != "" {
+			q.Params = wire.Raw(params)
+		}
+		if got := string(appendQuestion(nil, "q", q)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
