@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -19,14 +20,15 @@ import (
 // before their first time is up, so there is a timer of its own only afterwards.
 type clock struct {
 	alarm.Alarm
-	first  *alarm.Clock
-	peer   exchange.Peer // may be nil
-	server string
-	method string
-	idle   time.Duration
-	total  time.Duration
-	cancel context.CancelCauseFunc
-	began  time.Time
+	first     *alarm.Clock
+	peer      exchange.Peer // may be nil
+	server    string
+	method    string
+	idle      time.Duration
+	total     time.Duration
+	cancel    context.CancelCauseFunc
+	began     time.Time
+	connected atomic.Bool // there was a connection to send the call on
 
 	mu      sync.Mutex // protects what follows
 	until   time.Time
@@ -90,10 +92,13 @@ func (k *clock) expire() {
 		k.mu.Unlock()
 		return
 	}
-	if time.Since(k.began) >= k.total && k.total > k.idle {
-		k.expired = tooLong("server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
+	if !k.connected.Load() {
+		k.expired = tooLong("connect", "%s was not sent within %v; call again, and if the server always needs longer to connect, raise timeout in its definition",
+			k.method, k.idle)
+	} else if time.Since(k.began) >= k.total && k.total > k.idle {
+		k.expired = tooLong("call", "server %q has not finished %s after %v, which is the most that a call may take", k.server, k.method, k.total)
 	} else {
-		k.expired = tooLong("server %q has neither answered %s nor reported progress for %v; if it needs longer, raise timeout in its definition",
+		k.expired = tooLong("call", "server %q has neither answered %s nor reported progress for %v; if it needs longer, raise timeout in its definition",
 			k.server, k.method, k.idle)
 	}
 	err := k.expired
@@ -101,9 +106,9 @@ func (k *clock) expire() {
 	k.cancel(err)
 }
 
-// tooLong is the end of a call by the clock.
-func tooLong(format string, args ...any) *jackfield.Error {
-	f := &jackfield.Failure{Kind: jackfield.FailureTimeout, Stage: "call", Message: fmt.Sprintf(format, args...)}
+// tooLong is the end of a call by the clock, and how far it came.
+func tooLong(stage, format string, args ...any) *jackfield.Error {
+	f := &jackfield.Failure{Kind: jackfield.FailureTimeout, Stage: stage, Message: fmt.Sprintf(format, args...)}
 	return &jackfield.Error{Code: jackfield.Unavailable, Message: f.At(time.Time{}), Err: f}
 }
 

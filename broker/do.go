@@ -276,8 +276,9 @@ func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, 
 	for again := false; ; again = true {
 		lease, err := q.b.o.Connections.Acquire(ctx, want)
 		if err != nil {
-			return exchange.Result{}, q.failed(k, s, err)
+			return exchange.Result{}, q.unconnected(k, s, err)
 		}
+		k.connected.Store(true)
 		q.b.opened(s, lease)
 		if err = q.bereft(s, lease); err != nil {
 			lease.Release()
@@ -305,6 +306,16 @@ func (q *query) ask(ctx context.Context, s *jackfield.Server) (exchange.Result, 
 			t.Again(s)
 		}
 	}
+}
+
+// unconnected is why there is no connection to ask the server on.
+func (q *query) unconnected(k *clock, s *jackfield.Server, err error) error {
+	late := k.late()
+	if late == nil || !errors.Is(err, late) || k.connected.Load() {
+		return q.failed(k, s, err)
+	}
+	f := &jackfield.Failure{Kind: jackfield.FailureTimeout, Stage: "connect", Message: err.Error(), Err: err}
+	return &jackfield.Error{Code: jackfield.Unavailable, Message: f.At(time.Time{}), Err: f}
 }
 
 // failed is why the server could not be asked, or did not answer.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,22 @@ func TestACallThatTakesTooLongIsATimeoutOfTheCall(t *testing.T) {
 		h.set("a", func(s *script) { s.answer = slow(10) })
 		_, err := h.try(user("ann"), "tools/call", `{"name":"a__echo"}`)
 		if f := jackfield.FailureOf(err); f == nil || f.Label() != "timeout at call" || f.Message != err.Error() {
+			t.Errorf("%v: failure %+v", err, f)
+		}
+	})
+}
+
+func TestACallWhoseTimeEndsWhileItsServerIsConnectedWasNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Options{}, "a")
+		h.do(user("ann"), "tools/list", "")
+		for _, c := range h.conns("a") {
+			c.die(errors.New("gone"))
+		}
+		h.set("a", func(s *script) { s.def.Usage.Timeout, s.dialing = 3*time.Second, 10*time.Second })
+		_, err := h.try(user("ann"), "tools/call", `{"name":"a__echo"}`)
+		if f := jackfield.FailureOf(err); f == nil || f.Label() != "timeout at connect" || f.Message != err.Error() ||
+			!strings.Contains(f.Message, `connection to server "a" ended while it was being opened: tools/call was not sent within 3s`) {
 			t.Errorf("%v: failure %+v", err, f)
 		}
 	})
