@@ -114,7 +114,7 @@ func (b *broken) heal() {
 	b.Heal()
 	if b.host != "" {
 		names.set(b.host, home)
-		b.front.at(home)
+		b.front.at(home) // and who is connected looks it up again
 	}
 	b.front.set(pass)
 }

@@ -75,13 +75,29 @@ func (f *front) at(ip string) {
 	f.set(pass)
 }
 
-// set changes the way of the front. Whoever is connected is cut off.
-func (f *front) set(w way) {
+// cut cuts off whoever is connected.
+func (f *front) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.cutLocked()
+}
+
+// cutLocked is cut. mu is held.
+func (f *front) cutLocked() {
 	for c := range f.conns {
 		_ = c.Close()
 	}
+}
+
+// set changes the way of the front. Whoever is connected is cut off, unless nothing
+// changes.
+func (f *front) set(w way) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w == f.way && w == pass {
+		return
+	}
+	f.cutLocked()
 	f.way = w
 	if f.ln != nil && (w == refuse || w == full) {
 		_ = f.ln.Close()

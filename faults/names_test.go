@@ -101,7 +101,7 @@ func (n *nameServer) answer(question []byte) ([]byte, error) {
 func leads(to string) func(*broken) {
 	return func(b *broken) {
 		names.set(b.host, to)
-		b.front.set(pass)
+		b.front.cut()
 	}
 }
 

@@ -71,7 +71,7 @@ func asking(ctx context.Context, t *testing.T, h *house, b *broken) {
 func (b *broken) restart() {
 	if b.front != nil {
 		b.Restart()
-		b.front.set(pass)
+		b.front.cut()
 		return
 	}
 	for _, path := range marked(b.file) {

@@ -25,6 +25,7 @@ type session struct {
 	mu     sync.Mutex // guards what follows
 	asked  map[string]chan wire.Message
 	open   map[string]context.CancelFunc
+	ended  bool
 	stream *listener       // HTTP+SSE: everything goes there
 	life   context.Context // HTTP+SSE: lasts as long as the stream
 }
@@ -62,11 +63,24 @@ func (x *session) begin(ctx context.Context, id string) (context.Context, func()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.open[id] = cancel
+	if x.ended {
+		cancel()
+	}
 	return ctx, func() {
 		cancel()
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		delete(x.open, id)
+	}
+}
+
+// end ends what is worked on, and what comes later.
+func (x *session) end() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ended = true
+	for _, cancel := range x.open {
+		cancel()
 	}
 }
 
@@ -433,14 +447,16 @@ func (s *Server) session(id string, create bool) *session {
 
 func (s *Server) delete(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	id := r.Header.Get(wire.HeaderSession)
-	if s.sessions[id] == nil {
+	gone := s.sessions[id]
+	delete(s.sessions, id)
+	s.wakeLocked()
+	s.mu.Unlock()
+	if gone == nil {
 		http.Error(w, "no such session", http.StatusNotFound)
 		return
 	}
-	delete(s.sessions, id)
-	s.wakeLocked()
+	gone.end()
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -624,6 +640,9 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request, l *listener
 		case message := <-l.queue:
 			out.send(message)
 		case <-l.dropped:
+			for len(l.queue) > 0 { // what was said before
+				out.send(<-l.queue)
+			}
 			return
 		case <-r.Context().Done():
 			return

@@ -336,11 +336,7 @@ func (s *Server) Restart() {
 	clear(s.sessions)
 	s.mu.Unlock()
 	for _, x := range gone {
-		x.mu.Lock()
-		for _, cancel := range x.open {
-			cancel()
-		}
-		x.mu.Unlock()
+		x.end()
 	}
 }
 
