@@ -181,3 +181,20 @@ func TestAProcessWithoutAGuardEndsWithTheGateway(t *testing.T) {
 		t.Errorf("the signal of our end is %v", got)
 	}
 }
+
+// Whoever waits for a process that does not answer is told when its time is up, and
+// not when it has ended as well, which it has no reason to take its time for.
+func TestAProcessThatNeverServedIsAskedToEndAtOnce(t *testing.T) {
+	for _, guarded := range []bool{false, true} {
+		o := legacyShell(`sleep 1000`)
+		o.InitTimeout = time.Second
+		if guarded {
+			o.Guard = ourGuard
+		}
+		begun := time.Now()
+		_, d := refused(t, o)
+		if took := time.Since(begun); took >= o.InitTimeout+stopGrace || d.Stage != StageInitialize {
+			t.Errorf("guarded %v: %v after %v", guarded, d, took)
+		}
+	}
+}

@@ -311,10 +311,16 @@ func (p *process) wait(all *sync.WaitGroup) {
 }
 
 // stopProcess ends the process: its input is closed, then it is asked to end,
-// then it is ended. When ctx ends, there is no more waiting.
+// at once if it never served, then it is ended. When ctx ends, there is no more
+// waiting.
 func (p *process) stopProcess(ctx context.Context) error {
 	p.quits.Do(func() { close(p.quit) })
-	for _, next := range []func(){p.terminate, p.kill} {
+	steps := []func(){p.terminate, p.kill}
+	if p.c.shape.Load() == nil { // it never served, and somebody waits to hear why
+		p.terminate()
+		steps = steps[1:]
+	}
+	for _, next := range steps {
 		t := time.NewTimer(stopGrace)
 		select {
 		case <-p.exited:
