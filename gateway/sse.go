@@ -92,7 +92,7 @@ func (x *inbound) openChannel() {
 	t := c.attach()
 	defer c.detach(t)
 	w := x.eventWriter(x.w)
-	if w.begin() != nil || w.endpoint(x.r.URL.Path+"?"+sseParam+"="+name) != nil {
+	if w.begin() != nil || w.endpoint(x.r.URL.EscapedPath()+"?"+sseParam+"="+name) != nil {
 		return // the client is gone
 	}
 	_ = c.pump(ctx, w, t, 0) // nor can anybody be told when it goes later

@@ -146,3 +146,15 @@ func TestClosingEndsChannelsAndWhatIsUnderWayOnThem(t *testing.T) {
 		c.hangup()
 	})
 }
+
+func TestTheAddressToPostToIsSpelledAsAnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Broker: &script{}})
+		c, at := tune(t, h, "/sse/a%20server%0A")
+		if w := send(h, http.MethodPost, at, hello, nil); w.Code != http.StatusAccepted {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		c.leave()
+		shut(t, h)
+	})
+}
