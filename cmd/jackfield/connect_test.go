@@ -256,3 +256,58 @@ func TestConnectBeginsANewSessionWhenTheGatewayForgotItsOwn(t *testing.T) {
 		t.Errorf("%d sessions, forgotten %d times", sessions, forgotten)
 	}
 }
+
+func TestConnectBeginsOneNewSessionForAllRequestsThatWereUnderWay(t *testing.T) {
+	const calls = 5
+	var mu sync.Mutex
+	var sessions, waiting int
+	all := make(chan struct{}) // closed when every request has come in the old session
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		m, _ := wire.Parse(body)
+		old := r.Header.Get("Mcp-Session-Id") == "session-1"
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.Method != http.MethodPost:
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		case m.Method == "initialize":
+			mu.Lock()
+			sessions++
+			w.Header().Set("Mcp-Session-Id", fmt.Sprint("session-", sessions))
+			mu.Unlock()
+			_, _ = w.Write(wire.AppendResult(nil, m.ID, wire.Raw(`{"protocolVersion":"2025-06-18"}`)))
+		case m.Kind != wire.Request:
+			w.WriteHeader(http.StatusAccepted)
+		case old:
+			mu.Lock()
+			if waiting++; waiting == calls {
+				close(all)
+			}
+			mu.Unlock()
+			<-all
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write(wire.AppendError(nil, nil, &wire.Error{Code: -32600, Message: "there is no such session"}))
+		default:
+			_, _ = w.Write(wire.AppendResult(nil, m.ID, wire.Raw(`{}`)))
+		}
+	}))
+	defer gateway.Close()
+	r := newRig(t)
+	p := r.connect("--url", gateway.URL)
+	p.say(fmt.Sprintf(helloOf, "2025-06-18"))
+	_ = p.hear("0", "")
+	for i := range calls {
+		p.say(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`, i+1))
+	}
+	for range calls {
+		if !p.out.Scan() || !strings.HasSuffix(p.out.Text(), `"result":{}}`) {
+			t.Errorf("got %s", p.out.Text())
+		}
+	}
+	p.end()
+	mu.Lock()
+	defer mu.Unlock()
+	if sessions != 2 {
+		t.Errorf("%d sessions", sessions)
+	}
+}

@@ -32,7 +32,8 @@ type pump struct {
 	gateway *client
 	path    string
 
-	writing sync.Mutex // held while a line is written
+	writing  sync.Mutex    // held while a line is written
+	renewing chan struct{} // has room for the one that opens a new session
 
 	mu      sync.Mutex // guards what follows
 	session string     // of a legacy client
@@ -48,6 +49,7 @@ type pump struct {
 // serve carries messages until in ends, or ctx does.
 func (p *pump) serve(ctx context.Context, in io.Reader) {
 	p.open = map[string]context.CancelFunc{}
+	p.renewing = make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	lines := make(chan []byte)
 	go func() { // a Read of stdin cannot be ended
@@ -197,7 +199,7 @@ func (p *pump) ask(ctx context.Context, line []byte, m wire.Message) {
 			return
 		case isModern(m):
 			mirrors = p.mirrorsOf(ctx, m)
-		case p.renew(ctx) != nil:
+		case p.renew(ctx, resp.Request.Header.Get(wire.HeaderSession)) != nil:
 			p.fail(m.ID, pumpedError, "the gateway was restarted, and no new session could be opened; start again")
 			return
 		}
@@ -388,11 +390,21 @@ func (p *pump) begun(session string, hello []byte) {
 	p.session, p.version, p.hello = session, version, hello
 }
 
-// renew opens a new session after the gateway forgot the one there was.
-func (p *pump) renew(ctx context.Context) error {
+// renew opens a new session after the gateway forgot the one there was, unless
+// another request has done so already.
+func (p *pump) renew(ctx context.Context, forgotten string) error {
+	select {
+	case p.renewing <- struct{}{}:
+		defer func() { <-p.renewing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	p.mu.Lock()
-	hello := p.hello
+	hello, done := p.hello, p.session != forgotten
 	p.mu.Unlock()
+	if done {
+		return nil
+	}
 	m, err := wire.Parse(hello)
 	if err != nil {
 		return err
