@@ -174,12 +174,16 @@ func (b *Board[C]) acquire(ctx context.Context, w *Want, list bool) (pool.Lease[
 			return l, nil
 		}
 	}
-	// A probe whose callers all left may be lying about.
 	if probe := c.probe(); k != probe {
+		// A probe whose callers all left may be lying about.
 		if l, ok := b.pool.TryAcquire(probe, c.versions); ok {
 			if _, ok := b.place(&c, l, probe); ok {
 				return l, nil
 			}
+		}
+		// What one that is under way has learned is known before it can be used.
+		if b.probing(site{probe.Server, probe.Scope}) {
+			k = probe
 		}
 	}
 	for range triesMax {
@@ -246,6 +250,13 @@ func (b *Board[C]) join(at site, caps string) string {
 	}
 	p.users++
 	return p.caps
+}
+
+// probing reports whether somebody waits for a probe of a site.
+func (b *Board[C]) probing(at site) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.probes[at] != nil
 }
 
 // leave ends a join.

@@ -235,6 +235,28 @@ func TestWhoComesWhileAProbeIsDialedDialsNoOther(t *testing.T) {
 	})
 }
 
+// The dial tells the catalog before the pool can use the connection.
+func TestWhoComesWhenAProbeHasToldAndIsNotOpenYetDialsNoOther(t *testing.T) {
+	for _, shape := range []exchange.Shape{modern, stateful} {
+		board(t, func(bt *boardTest) {
+			s := bt.add("docs", shape)
+			s.slow = 10 * time.Second
+			first := make(chan pool.Lease[*line], 1)
+			go func() {
+				l, _ := bt.b.Acquire(bt.Context(), bt.want("docs", ann, "chat", ""))
+				first <- l
+			}()
+			time.Sleep(5 * time.Second)
+			bt.mu.Lock()
+			s.known = &shape
+			bt.mu.Unlock()
+			second := bt.acquire(bt.want("docs", ann, "chat", ""))
+			bt.wantDials(1)
+			release(second, <-first)
+		})
+	}
+}
+
 func TestAConnectionSharedByMistakeIsTakenOutOfUse(t *testing.T) {
 	board(t, func(bt *boardTest) {
 		s := bt.add("docs", stateful)
