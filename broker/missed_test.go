@@ -53,7 +53,11 @@ func TestTheOldConnectionIsHeardUntilTheNewOneStands(t *testing.T) {
 		equal(t, e.heard(), updatedB)
 		sleep(time.Minute)
 		equal(t, old.feeds(), "")
-		equal(t, h.calls("b")[0].feeds(), "doc://b")
+		heard := ""
+		for _, c := range h.calls("b") { // one may be a probe that nobody needed in the end
+			heard += c.feeds()
+		}
+		equal(t, heard, "doc://b")
 		equal(t, e.heard(), updatedB) // whatever came in between
 	})
 }
