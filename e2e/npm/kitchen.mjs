@@ -110,7 +110,7 @@ const tools = [
     }, '')).content;
     return text(`model said ${(Array.isArray(said) ? said[0] : said).text}`);
   }],
-  ['ask_roots', '', async (_, c) => text(`roots ${uris(await c.ask('roots', { method: 'roots/list', params: {} }, ''))}`)],
+  ['ask_roots', '', async (_, c) => text(`roots ${uris(await c.ask('roots', { method: 'roots/list', ...(revision === modern ? { params: {} } : {}) }, ''))}`)],
   // The TypeScript SDK speaks the tasks of 2025-11-25; those of 2026-07-28 kitchen2 does itself.
   ['report', '2025-11-25', (_, c) => c.task(), { execution: { taskSupport: 'required' } }],
 ].filter(([, since]) => revision >= since);
