@@ -189,6 +189,7 @@ func (g *gate) close(later, inside error) <-chan struct{} {
 // quota counts what is open, in all and for each owner.
 type quota struct {
 	what      string // in the plural
+	limit     string // its name in the configuration; empty: it is not there
 	all, each int
 
 	mu    sync.Mutex // guards what follows
@@ -196,8 +197,8 @@ type quota struct {
 	by    map[string]int
 }
 
-func newQuota(what string, all, each int) *quota {
-	return &quota{what: what, all: all, each: each, by: make(map[string]int)}
+func newQuota(what, limit string, all, each int) *quota {
+	return &quota{what: what, limit: limit, all: all, each: each, by: make(map[string]int)}
 }
 
 // take takes one place for owner; the caller gives it back.
@@ -206,13 +207,21 @@ func (q *quota) take(owner string) error {
 	defer q.mu.Unlock()
 	switch {
 	case q.total >= q.all:
-		return jackfield.Errorf(jackfield.Exhausted, "the gateway has all the %s that it may have (%d); try again later", q.what, q.all)
+		return overLimit(q.limit, ".total", "the gateway has all the %s that it may have (%d); try again later", q.what, q.all)
 	case q.by[owner] >= q.each:
-		return jackfield.Errorf(jackfield.Exhausted, "you have all the %s that one caller may have (%d); end some", q.what, q.each)
+		return overLimit(q.limit, ".perOwner", "you have all the %s that one caller may have (%d); end some", q.what, q.each)
 	}
 	q.total++
 	q.by[owner]++
 	return nil
+}
+
+// overLimit is the error of a limit, which names it if the configuration has it.
+func overLimit(limit, part, format string, args ...any) error {
+	if limit == "" {
+		return jackfield.Errorf(jackfield.Exhausted, format, args...)
+	}
+	return jackfield.OverLimit(limit+part, format, args...)
 }
 
 func (q *quota) count() int {

@@ -198,7 +198,7 @@ func New(o Options) *Handler {
 	h := &Handler{
 		opts:    o,
 		gate:    newGate(o.Limits.Requests),
-		streams: newQuota("open streams", o.Limits.Streams, o.Limits.OwnerStreams),
+		streams: newQuota("open streams", "", o.Limits.Streams, o.Limits.OwnerStreams),
 		states:  newSealer(o.Key, "request state"),
 		tasks:   newTaskNames(o.Key),
 		clocks:  newClocks(o.Timing),

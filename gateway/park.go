@@ -89,7 +89,7 @@ type parks struct {
 }
 
 func newParks(l Limits) *parks {
-	t := &parks{places: newQuota("calls that wait for answers (limits.parked)", l.Parked, l.OwnerParked), by: make(map[[16]byte]*parked)}
+	t := &parks{places: newQuota("calls that wait for answers", "limits.parked", l.Parked, l.OwnerParked), by: make(map[[16]byte]*parked)}
 	_, _ = rand.Read(t.replica[:]) // never fails
 	return t
 }

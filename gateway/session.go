@@ -139,7 +139,10 @@ func (t *sessions) makeRoomLocked(owner string) (evicted []*session, err error) 
 			return []*session{s}, nil
 		}
 	}
-	return nil, jackfield.Errorf(jackfield.Exhausted, "there are all the sessions that there may be, and all are busy; end some and try again")
+	if mine {
+		return nil, jackfield.OverLimit("limits.sessions.perOwner", "you have all the sessions that one caller may have (%d), and all are busy; end some and try again", t.each)
+	}
+	return nil, jackfield.OverLimit("limits.sessions.total", "there are all the sessions that there may be (%d), and all are busy; end some and try again", t.all)
 }
 
 // removeLocked takes s out of the table. mu is held.
