@@ -60,6 +60,7 @@ func (h *Handler) ask(ctx context.Context, s *session, questions []exchange.Ques
 	defer s.forget(ids)
 
 	for i, q := range questions {
+		q = inRevision(s.version, q)
 		if !push(wire.AppendRequest(nil, wire.Raw(ids[i]), q.Method, withElicitationID(q, ids[i]))) {
 			return nil, jackfield.Errorf(jackfield.Unavailable, "the client has no stream open on which it could be asked")
 		}

@@ -21,8 +21,9 @@ func (n *nothing) Header() http.Header         { return n.h }
 func (n *nothing) Write(b []byte) (int, error) { return len(b), nil }
 func (n *nothing) WriteHeader(int)             {}
 
-// plain makes a handler, and a func that sends it one plain call of the era.
-func plain(t testing.TB, modern bool, payload int) func() {
+// plain makes a handler, and a func that sends it one plain call of the era, by a
+// client that can be asked something or not.
+func plain(t testing.TB, modern bool, payload int, can ...string) func() {
 	answer := exchange.Result{Raw: wire.Raw(`{"content":[{"type":"text","text":"` + strings.Repeat("x", payload) + `"}],"resultType":"complete"}`), Modern: modern}
 	h := open(t, Options{Broker: &script{do: func(context.Context, broker.Caller, *exchange.Request, exchange.Peer) (exchange.Result, error) {
 		return answer, nil
@@ -30,6 +31,9 @@ func plain(t testing.TB, modern bool, payload int) func() {
 	body, hs := modernCall("1", "tools/call", `"name":"echo","arguments":{"text":"`+strings.Repeat("x", payload)+`"}`, "")
 	if !modern {
 		body, hs = legacyCall("1", "tools/call", `{"name":"echo","arguments":{"text":"`+strings.Repeat("x", payload)+`"}}`), initialize(t, h, "/mcp", "2025-11-25", "{}")
+	}
+	if len(can) > 0 {
+		body = strings.Replace(body, envelopeMeta, canElicit, 1)
 	}
 	r := request(context.Background(), http.MethodPost, "/mcp", body, hs)
 	reader := bytes.NewReader([]byte(body))
@@ -53,6 +57,19 @@ func TestAPlainCallAllocatesLittle(t *testing.T) {
 		} else {
 			t.Logf("modern %v: %v allocations", c.modern, n)
 		}
+	}
+}
+
+// BenchmarkCallThatCanBeAsked is a modern call that the server may have questions
+// about, beside one that it may not.
+func BenchmarkCallThatCanBeAsked(b *testing.B) {
+	for name, call := range map[string]func(){"no": plain(b, true, 64), "yes": plain(b, true, 64, "elicitation")} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				call()
+			}
+		})
 	}
 }
 
