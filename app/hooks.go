@@ -69,9 +69,9 @@ func (p *parts) catalogHooks() catalog.Hooks {
 			}
 			p.log.Info("listed", serverAttr(s.Name), scopeAttr(owner), tookAttr(took))
 		},
-		Dropped: func(s jackfield.Server, kind catalog.Kind, name, reason string) {
+		Dropped: func(s jackfield.Server, kind catalog.Kind, name, reason string, items int) {
 			p.log.Warn("not offered", serverAttr(s.Name),
-				slog.String("kind", kind.String()), slog.String("name", name), slog.String("reason", reason))
+				slog.String("kind", kind.String()), slog.String("name", name), slog.String("reason", reason), slog.Int("items", items))
 		},
 		Saved: func(_ time.Duration, err error) { p.saves.ended(p.log, err) },
 	}

@@ -69,8 +69,9 @@ type Limits struct {
 type Hooks struct {
 	// Fetched is called when a visit to a server ended; err is nil when it succeeded.
 	Fetched func(s jackfield.Server, owner jackfield.Scope, took time.Duration, err error)
-	// Dropped is called for each item of a list that is not offered, with the reason.
-	Dropped func(s jackfield.Server, kind Kind, name, reason string)
+	// Dropped is called for each reason for which items of a list are not offered,
+	// with the name of the first and how many there are.
+	Dropped func(s jackfield.Server, kind Kind, name, reason string, items int)
 	// Saved is called when the store was written to, or could not be. What could not
 	// be saved is tried again.
 	Saved func(took time.Duration, err error)

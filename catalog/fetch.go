@@ -56,8 +56,11 @@ func (c *Catalog) visit(f *fetch) {
 	if err == nil {
 		for k := range Kind(numKinds) {
 			if f.kinds.Has(k) && got.Lists[k].Err == nil {
-				lists[k] = prepare(k, got.Lists[k].Items, checksHeaders(&f.server, got.Shape),
-					func(name, reason string) { c.dropped(f.server, k, name, reason) })
+				var out outcasts
+				lists[k] = prepare(k, got.Lists[k].Items, checksHeaders(&f.server, got.Shape), out.add)
+				for _, x := range out {
+					c.dropped(f.server, k, x.name, x.reason, x.items)
+				}
 			}
 		}
 	}
@@ -73,9 +76,9 @@ func (c *Catalog) visit(f *fetch) {
 	}
 }
 
-func (c *Catalog) dropped(s jackfield.Server, k Kind, name, reason string) {
+func (c *Catalog) dropped(s jackfield.Server, k Kind, name, reason string, items int) {
 	if c.o.Hooks.Dropped != nil {
-		c.o.Hooks.Dropped(s, k, name, reason)
+		c.o.Hooks.Dropped(s, k, name, reason, items)
 	}
 }
 

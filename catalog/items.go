@@ -35,6 +35,29 @@ var keyMembers = [numKinds][]string{{"name", "annotations", "outputSchema", "exe
 
 var seed = maphash.MakeSeed()
 
+// outcasts are items that are not offered, by the reason; a list of a server that
+// lost its mind has thousands.
+type outcasts []struct {
+	name   string // of the first
+	reason string
+	items  int
+}
+
+const mostReasons = 16 // that are told apart in one list; the last one counts all others
+
+func (o *outcasts) add(name, reason string) {
+	for i := range *o {
+		if x := &(*o)[i]; x.reason == reason || i == mostReasons-1 {
+			x.items++
+			return
+		}
+	}
+	*o = append(*o, struct {
+		name, reason string
+		items        int
+	}{name, reason, 1})
+}
+
 // prepare finds what each item is called. dropped is told of those that cannot be
 // offered: without a name, or with one that stands twice, or (headers) with
 // annotations that an HTTP client must refuse. What clients have to repeat in

@@ -170,7 +170,7 @@ func (t *table) drop(c *Catalog, lost []int32) {
 	t.rows = nil
 	for i := range rows {
 		if r := rows[i]; slices.Contains(lost, int32(i)) {
-			c.dropped(*r.server, t.kind, r.item.key, "its final name "+strconv.Quote(r.final)+" belongs to something else")
+			c.dropped(*r.server, t.kind, r.item.key, "its final name "+strconv.Quote(r.final)+" belongs to something else", 1)
 		} else {
 			t.rows = append(t.rows, r)
 		}

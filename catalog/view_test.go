@@ -50,7 +50,24 @@ func TestWhatCannotBeOfferedIsLeftOutAndReported(t *testing.T) {
 			}
 		})
 		w.list(w.view("a"), Tools).want(t, "a__good")
-		if len(w.dropped) != 7 || !has(w.dropped, "a/tools/good: it is listed twice") {
+		if len(w.dropped) != 5 || !has(w.dropped, "a/tools/good: it is listed twice") || !has(w.dropped, "a/tools/: an item of tools/list has no name (3)") {
+			t.Errorf("%q", w.dropped)
+		}
+	})
+}
+
+func TestWhatIsLeftOutForTheSameReasonIsReportedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, Options{}, "a")
+		w.set("a", func(s *script) {
+			s.names[Tools] = []string{"good"}
+			for i := range 3000 {
+				s.names[Tools] = append(s.names[Tools], "good")
+				s.raws[Tools] = append(s.raws[Tools], wire.Raw(`{"name":7}`), wire.Raw(fmt.Sprintf(`{"name":"n%d","name":"m"}`, i)))
+			}
+		})
+		w.list(w.view("a"), Tools).want(t, "a__good")
+		if len(w.dropped) > mostReasons || !has(w.dropped, "a/tools/good: it is listed twice; the first one counts (3000)") {
 			t.Errorf("%q", w.dropped)
 		}
 	})

@@ -55,10 +55,10 @@ func newWorld(t *testing.T, o Options, servers ...string) *world {
 		w.add(s)
 	}
 	o.Fetch = w.fetch
-	o.Hooks.Dropped = func(s jackfield.Server, k Kind, name, reason string) {
+	o.Hooks.Dropped = func(s jackfield.Server, k Kind, name, reason string, items int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.dropped = append(w.dropped, fmt.Sprintf("%s/%s/%s: %s", s.Name, k, name, reason))
+		w.dropped = append(w.dropped, fmt.Sprintf("%s/%s/%s: %s (%d)", s.Name, k, name, reason, items))
 	}
 	w.c = New(o)
 	w.c.Watch(func(ch Change) {
