@@ -387,13 +387,13 @@ func (p *modernPeer) Notify(_ context.Context, method string, params wire.Raw) e
 }
 
 // Ask answers each question with an error that says why, so that the server can
-// tell: a modern client takes questions as a result only. A refusal in the
-// client's name would be a lie.
+// tell: these are requests that cannot end in questions, or of clients that declared
+// no answers. A refusal in the client's name would be a lie.
 func (p *modernPeer) Ask(_ context.Context, questions []exchange.Question) ([]exchange.Answer, error) {
 	answers := make([]exchange.Answer, len(questions))
 	for i, q := range questions {
 		answers[i].Err = &wire.Error{Code: codeUnavailable, Message: "the server wants to ask its client something (" + clip(q.Method) +
-			") in the middle of the request, and clients of protocol version " + exchange.Modern + " cannot be asked that way yet"}
+			") in the middle of " + clip(p.x.msg.Method) + ", which this client did not say that it can answer, or the protocol does not allow"}
 	}
 	return answers, nil
 }

@@ -101,7 +101,7 @@ func TestModernNotificationsComeFirstOnAStreamWithTheClientsOwnToken(t *testing.
 		_ = p.Notify(ctx, "notifications/cancelled", wire.Raw(`{"requestId":1}`))
 		_ = p.Notify(ctx, "notifications/vendor/x", wire.Raw(`{"a":1}`))
 		answers, err := p.Ask(ctx, []exchange.Question{{Method: "elicitation/create"}})
-		if err != nil || len(answers) != 1 || answers[0].Err == nil || !strings.Contains(answers[0].Err.Message, "cannot be asked") {
+		if err != nil || len(answers) != 1 || answers[0].Err == nil || !strings.Contains(answers[0].Err.Message, "did not say that it can answer") {
 			t.Errorf("Ask: %v", err)
 		}
 		return modernRes(`{"resultType":"complete"}`), nil
