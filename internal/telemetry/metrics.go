@@ -148,7 +148,9 @@ func (m *Metrics) CallEnded(s *jackfield.Server, took time.Duration, answer *wir
 	if of == nil {
 		return // it was removed meanwhile
 	}
-	of.inFlight.Add(-1)
+	if of.inFlight.Add(-1) < 0 {
+		of.inFlight.Add(1) // it began before a server of that name was removed
+	}
 	of.total.Add(1)
 	of.took.Observe(took.Seconds())
 	if answer == nil && err == nil {

@@ -142,6 +142,20 @@ func TestARemovedServerTakesItsNumbersAlong(t *testing.T) {
 	}
 }
 
+func TestACallThatOutlivesItsServerDoesNotCountForTheNextOfThatName(t *testing.T) {
+	m := house()
+	s := &jackfield.Server{ID: "files", Name: "files"}
+	m.CallBegan(s)
+	m.Forget("files")
+	m.CallBegan(s)
+	m.CallEnded(s, time.Second, nil, nil)
+	m.CallEnded(s, time.Second, nil, nil)
+	m.CallBegan(s)
+	if inFlight, _, _ := m.Calls("files"); inFlight != 1 {
+		t.Errorf("%d calls are under way", inFlight)
+	}
+}
+
 // TestTheTableInTheDocsIsWhatIsExported holds docs/operations.md to the metrics,
 // both ways.
 func TestTheTableInTheDocsIsWhatIsExported(t *testing.T) {
