@@ -110,13 +110,18 @@ func guard() []string {
 	return []string{self, guardCommand}
 }
 
-// logger writes to stderr, in the form that the configuration asks for.
+// logger writes to stderr, in the form that the configuration asks for. What the
+// standard library logs by itself, such as that a server wrote to a connection that
+// nobody used, is there for debugging.
 func (s *shell) logger(c app.Log) *slog.Logger {
 	o := &slog.HandlerOptions{Level: c.Level}
+	log := slog.New(slog.NewTextHandler(s.err, o))
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(s.err, o))
+		log = slog.New(slog.NewJSONHandler(s.err, o))
 	}
-	return slog.New(slog.NewTextHandler(s.err, o))
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log)
+	return log
 }
 
 func (s *shell) serve(ctx context.Context, file string, o app.Overrides, profile profiling) error {
@@ -182,10 +187,14 @@ func (s *shell) wait(ctx context.Context, gateway *app.App, file string, log *sl
 func (s *shell) end(gateway *app.App, config *app.Config) error {
 	ctx, cancel := context.WithTimeout(s.now, config.Limits.StopTime()+stopWithin)
 	defer cancel()
-	if err := gateway.Stop(ctx); err != nil {
-		return fmt.Errorf("stopped, but not everything ended by itself: %w", err)
+	err := gateway.Stop(ctx)
+	if err != nil {
+		err = fmt.Errorf("stopped, but not everything ended by itself: %w", err)
 	}
-	return nil
+	if err != nil && s.now.Err() != nil {
+		return &exitError{code: exitInterrupted, err: err}
+	}
+	return err
 }
 
 // local is the address under which this machine reaches a listener at addr.
