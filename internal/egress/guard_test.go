@@ -289,3 +289,34 @@ func TestANameOnTheAllowListMayLeadAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// FuzzWhatIsLetThroughIsPublic holds the guard to what the standard library knows of
+// addresses, also of those inside of others.
+func FuzzWhatIsLetThroughIsPublic(f *testing.F) {
+	for _, text := range []string{"8.8.8.8", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "fe80::1", "fd00::1", "2606:4700::1111", "::7f00:1", "ff02::1"} {
+		f.Add(netip.MustParseAddr(text).AsSlice())
+	}
+	g := newGuard(nil, nil)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		addr, ok := netip.AddrFromSlice(raw)
+		if !ok || g.judge(addr, 443) != nil {
+			return
+		}
+		reached := []netip.Addr{addr.Unmap()}
+		if b := addr.As16(); addr.Is6() {
+			for _, at := range []struct {
+				prefix string
+				from   int
+			}{{"::/96", 12}, {"64:ff9b::/96", 12}, {"2002::/16", 2}} {
+				if netip.MustParsePrefix(at.prefix).Contains(addr) {
+					reached = append(reached, netip.AddrFrom4([4]byte(b[at.from:at.from+4])))
+				}
+			}
+		}
+		for _, a := range reached {
+			if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+				t.Errorf("%v was let through, and leads to %v", addr, a)
+			}
+		}
+	})
+}
