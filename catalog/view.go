@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -366,15 +367,19 @@ func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing
 	return f, nil
 }
 
-// unavailable says why there is no list of the server at all.
+// unavailable says why there is no list of the server at all. When the pool says
+// since when, and when it tries again, that is said and nothing else.
 func (e *entry) unavailable(s *jackfield.Server, now time.Time) error {
-	again := "is being tried again"
-	if e.fetch == nil {
-		again = "is tried again in " + max(time.Second, e.retry.Sub(now).Round(time.Second)).String()
-	}
 	code := jackfield.CodeOf(e.err)
 	if code == jackfield.Internal {
 		code = jackfield.Unavailable
+	}
+	if f := jackfield.FailureOf(e.err); f != nil && !f.Since.IsZero() {
+		return &jackfield.Error{Code: code, Message: fmt.Sprintf("server %q has never been listed: %s", s.Name, f.At(now)), Err: e.err}
+	}
+	again := "is being tried again"
+	if e.fetch == nil {
+		again = "is tried again in " + max(time.Second, e.retry.Sub(now).Round(time.Second)).String()
 	}
 	return jackfield.Errorf(code, "server %q has never been listed: %w (failing since %s; it %s)",
 		s.Name, e.err, e.failed.UTC().Format(time.RFC3339), again)

@@ -497,3 +497,31 @@ func TestAToolsAnnotationsSayWhatItsCallsLeaveBehind(t *testing.T) {
 		t.Errorf("without: got %v, %v", it.effect, err)
 	}
 }
+
+func TestAServerThatWasNeverListedIsTriedAgainAtOneTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, Options{}, "a")
+		failure := &jackfield.Failure{
+			Kind: jackfield.FailureRefused, Message: `nobody listens where server "a" should be`,
+			Since: time.Now(), Attempts: 1, Next: time.Now().Add(30 * time.Second),
+		}
+		w.set("a", func(s *script) {
+			s.err = &jackfield.Error{Code: jackfield.Unavailable, Message: failure.At(time.Now()), Err: failure}
+		})
+		only := w.c.Only(w.def("a"))
+		_, _ = only.List(t.Context(), ann, Tools, "")
+		time.Sleep(10 * time.Second)
+		_, err := only.List(t.Context(), ann, Tools, "")
+		text := fmt.Sprint(err)
+		if strings.Count(text, "the next attempt") != 1 || strings.Contains(text, "tried again") || !strings.Contains(text, "in 20s") || jackfield.FailureOf(err) != failure {
+			t.Error(text)
+		}
+		w.set("a", func(s *script) { s.err = jackfield.Errorf(jackfield.Unavailable, "it is confused") })
+		time.Sleep(time.Hour)
+		_, _ = only.List(t.Context(), ann, Tools, "")
+		_, err = only.List(t.Context(), ann, Tools, "")
+		if text = fmt.Sprint(err); !strings.Contains(text, "it is confused (failing since ") || !strings.Contains(text, "tried again in") {
+			t.Error(text)
+		}
+	})
+}
