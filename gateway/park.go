@@ -45,6 +45,10 @@ type parked struct {
 	paid   bool        // it holds one of the places
 	over   bool
 	end    outcome // once over
+
+	// Room for the first round: most exchanges have no other.
+	first round
+	alone [1]*modernPeer
 }
 
 // round is one turn of the client: from a POST until its answer.
@@ -173,11 +177,10 @@ func (x *inbound) parkable(c broker.Caller, req *exchange.Request, peer *modernP
 		x.refuse(status, e)
 		return
 	}
-	ctx, cancel := x.gate.bind(x.r.Context(), x.visit)
-	defer cancel(nil)
 	peer.watch()
 	defer peer.close()
-	select {
+	ctx := x.r.Context()
+	select { // the end of the gate ends the exchange, and with it the round
 	case <-r.done:
 	case <-ctx.Done():
 	}
@@ -247,8 +250,10 @@ func (x *inbound) beginParkable(c broker.Caller, req *exchange.Request, peer *mo
 		return nil, nil, err
 	}
 	ctx, cancel := x.gate.bind(context.WithoutCancel(x.r.Context()), v)
-	r := &round{posts: []*modernPeer{peer}, done: make(chan struct{})}
-	p := &parked{Handler: x.Handler, owner: x.who.Subject, cancel: cancel, caps: c.Caps, round: r}
+	p := &parked{Handler: x.Handler, owner: x.who.Subject, cancel: cancel, caps: c.Caps}
+	p.alone[0] = peer
+	p.first = round{posts: p.alone[:], done: make(chan struct{})}
+	p.round = &p.first
 	held := x.held // the exchange has its params from the body
 	x.held = 0
 	go func() {
@@ -261,7 +266,7 @@ func (x *inbound) beginParkable(c broker.Caller, req *exchange.Request, peer *mo
 		cancel(nil)
 		p.finish(outcome{res: res, err: err})
 	}()
-	return p, r, nil
+	return p, &p.first, nil
 }
 
 // attach begins the round of that number with the client's answers. Whoever comes
