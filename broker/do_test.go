@@ -120,7 +120,7 @@ func TestErrorsTeach(t *testing.T) {
 		h.fails(c.only("gitub"), "tools/list", "", jackfield.NotFound, "gitub", "github, files, broken, down")
 		h.fails(c.only("broken"), "tools/call", `{"name":"x"}`, jackfield.Unavailable, "broken", "TOKEN")
 		h.fails(c.only("down"), "tools/call", `{"name":"x"}`, jackfield.Unavailable, "down", "connection refused")
-		h.fails(c.only("down"), "tools/list", "", jackfield.Unavailable, "down", "connection refused", "since 2000-", "tried again")
+		h.fails(c.only("down"), "tools/list", "", jackfield.Unavailable, "down", "connection refused", "since 2000-", "the next attempt is at 2000-")
 		res, err := h.try(c, "vendor/method", "")
 		if err != nil || res.Err == nil || res.Err.Code != wire.CodeMethodNotFound || !strings.Contains(res.Err.Message, "/mcp/{server}") {
 			t.Errorf("%v %v", res.Err, err)
