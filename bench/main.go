@@ -1,10 +1,10 @@
 // Command bench measures what a call through the gateway costs, against the same
 // call made directly, through the least pass-through one can write (floor.go) and
-// through a buffered httputil.ReverseProxy; and the gateway once more before a server
-// of the other era. Each contender is a process of its own
-// with the same GOGC and memory limit, before the same fast server; rounds are
-// interleaved, in another order each time, so that a noisy machine is unfair to all
-// alike. CPU is the contender's own, from the kernel.
+// through a buffered httputil.ReverseProxy; and through the gateway once more, before
+// a server of the other era. Each contender is a process of its own with the same GOGC
+// and memory limit, before the same fast server; rounds are interleaved, in another
+// order each time, so that a noisy machine is unfair to all alike. CPU is the
+// contender's own, from the kernel.
 //
 //	go run ./bench [-rounds 10] [-length 1s] [-cells legacy/64B/16,…] [-contenders …] [-against PROGRAM] [-out DIR]
 //
