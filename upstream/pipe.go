@@ -29,24 +29,43 @@ func (p *pipe) admit(x *call) {
 
 func (p *pipe) do(ctx context.Context, x *call) (wire.Message, error) {
 	if err := p.write(ctx, x.text()); err != nil {
-		return wire.Message{}, err
+		return p.orAnswer(ctx, x, err)
 	}
 	for {
 		select {
 		case m := <-x.inbox:
 			p.c.receive(ctx, x, m)
 		case o := <-x.answer:
-			for { // what came before the answer goes before it
-				select {
-				case m := <-x.inbox:
-					p.c.receive(ctx, x, m)
-					continue
-				default:
-				}
-				return o.m, o.err
-			}
+			p.drain(ctx, x)
+			return o.m, o.err
 		case <-ctx.Done():
-			return wire.Message{}, context.Cause(ctx)
+			return p.orAnswer(ctx, x, context.Cause(ctx))
+		}
+	}
+}
+
+// orAnswer is err, unless the answer had come before: a server may answer and then
+// end the connection, or the process itself.
+func (p *pipe) orAnswer(ctx context.Context, x *call, err error) (wire.Message, error) {
+	select {
+	case o := <-x.answer:
+		if o.err == nil {
+			p.drain(ctx, x)
+			return o.m, nil
+		}
+	default:
+	}
+	return wire.Message{}, err
+}
+
+// drain delivers what came before the answer.
+func (p *pipe) drain(ctx context.Context, x *call) {
+	for {
+		select {
+		case m := <-x.inbox:
+			p.c.receive(ctx, x, m)
+		default:
+			return
 		}
 	}
 }

@@ -2,10 +2,12 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
 )
 
@@ -46,6 +48,27 @@ func TestTheHandshakeIsNeverCancelledWithAMessage(t *testing.T) {
 		c.crew.wg.Wait()
 		if told := strings.Contains(s.written(), methodCancelled); told != want {
 			t.Errorf("%s: %s", method, s.written())
+		}
+	}
+}
+
+func TestAnAnswerCountsAlthoughTheConnectionEndsRightAfterIt(t *testing.T) {
+	for name, write := range map[string]error{"before it was written": errors.New("broken"), "after": nil} {
+		for range 100 {
+			c, end := hostile(false)
+			var x *call
+			p := &pipe{c: c, stop: func(context.Context) error { return nil }}
+			p.write = func(context.Context, []byte) error {
+				p.read([]byte(`{"jsonrpc":"2.0","id":` + string(x.key) + `,"result":{}}`))
+				c.fail(&failure{code: jackfield.Unavailable, what: "it has ended"})
+				return write
+			}
+			c.link = p
+			x = newCall("tools/call")
+			if m, err := c.roundTrip(t.Context(), x); err != nil || string(m.Result) != "{}" {
+				t.Fatalf("%s: %s %v", name, m.Result, err)
+			}
+			end()
 		}
 	}
 }

@@ -227,7 +227,8 @@ func (p *process) writeInput() {
 		case line := <-p.input:
 			if _, err := p.stdin.Write(line); err != nil {
 				p.c.opts.Hooks.ignored("a message that the process did not read: " + rootCause(err).Error())
-				return // its end says why
+				p.closed("input") // of its calls some may have been read before: none counts as not sent
+				return
 			}
 		case <-p.quit:
 			return
@@ -240,7 +241,12 @@ func (p *process) writeInput() {
 func (p *process) readOutput() {
 	p.readLines()
 	close(p.read)
-	// It can end its output and live on; then it is of no use.
+	p.closed("output")
+}
+
+// closed ends the connection if the process closed its input or output and lives
+// on: then it is of no use. If it does not live on, its end says why.
+func (p *process) closed(what string) {
 	t := time.NewTimer(2 * lastOutput)
 	defer t.Stop()
 	select {
@@ -248,7 +254,7 @@ func (p *process) readOutput() {
 	case <-t.C:
 		p.c.fail(&failure{
 			code: jackfield.Unavailable, stage: StageSpawn, serverWide: true,
-			what: "the process closed its output" + p.tail.words(),
+			what: "the process closed its " + what + p.tail.words(),
 		})
 	}
 }

@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -245,6 +246,29 @@ func TestLineEndsInParamsDoNotBreakTheLine(t *testing.T) {
 	res, err := d.Do(t.Context(), &exchange.Request{Method: "tools/call", Params: params}, nil)
 	if err != nil || !strings.Contains(string(res.Raw), "a b") {
 		t.Errorf("got %s, %v", res.Raw, err)
+	}
+}
+
+func TestAProcessThatClosesItsInputIsOfNoUse(t *testing.T) {
+	c, err := Dial(t.Context(), legacyShell(hello+`read l; exec <&-; sleep 60`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shut(t, c)
+	for i := 0; ; i++ { // what is written before it closes is lost in silence
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err := c.Do(ctx, &exchange.Request{Method: "tools/list"}, nil)
+		cancel()
+		if c.Err() == nil && i < 300 {
+			continue
+		}
+		if !strings.Contains(fmt.Sprint(c.Err()), "the process closed its input") {
+			t.Errorf("%d calls: %v, %v", i, err, c.Err())
+		}
+		break
+	}
+	if _, err := c.Do(t.Context(), &exchange.Request{Method: "tools/call"}, nil); !NotSent(err) {
+		t.Errorf("a later call: %v", err)
 	}
 }
 
