@@ -331,15 +331,15 @@ func TestAGatewayThatCannotBeLeavesNothingBehind(t *testing.T) {
 	}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	before := goleak.IgnoreCurrent()
-	if _, err := New(Options{Config: &Config{Data: data}}); err == nil {
+	if _, err = New(Options{Config: &Config{Data: data}}); err == nil {
 		t.Error("two gateways have one data directory")
 	}
 	goleak.VerifyNone(t, before)
-	if err := first.Stop(t.Context()); err != nil {
+	if err = first.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-	if _, err := New(Options{Config: &Config{Data: data}}); err == nil {
+	if _, err = New(Options{Config: &Config{Data: data}}); err == nil {
 		t.Error("a protocol that is not spoken is taken")
 	}
 	t.Setenv("OTEL_SDK_DISABLED", "true")
