@@ -142,14 +142,7 @@ func (c *client) inSession(ctx context.Context, path string, asked func(session 
 	session := resp.Header.Get(wire.HeaderSession)
 	_, err = io.Copy(io.Discard, resp.Body)
 	_ = resp.Body.Close()
-	defer func() {
-		if r, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodDelete, c.base+path, http.NoBody); err == nil {
-			r.Header.Set(wire.HeaderSession, session)
-			if resp, err := c.http.Do(r); err == nil {
-				_ = resp.Body.Close()
-			}
-		}
-	}()
+	defer c.leave(ctx, path, session)
 	if err == nil {
 		err = c.say(ctx, path, session, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	}
@@ -184,6 +177,18 @@ func (c *client) inSession(ctx context.Context, path string, asked func(session 
 				return "", err
 			}
 		}
+	}
+}
+
+// leave ends a session.
+func (c *client) leave(ctx context.Context, path, session string) {
+	r, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodDelete, c.base+path, http.NoBody)
+	if err != nil {
+		return
+	}
+	r.Header.Set(wire.HeaderSession, session)
+	if resp, err := c.http.Do(r); err == nil {
+		_ = resp.Body.Close()
 	}
 }
 
