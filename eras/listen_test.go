@@ -114,8 +114,8 @@ func TestChangesArriveInEveryCell(t *testing.T) {
 					}
 					c.follow(d)
 					s := h.servers[kind]
-					for _, method := range []string{"tools/list_changed", "prompts/list_changed", "resources/list_changed", "resources/updated"} {
-						method, params := "notifications/"+method, `{}`
+					for _, what := range []string{"tools/list_changed", "prompts/list_changed", "resources/list_changed", "resources/updated"} {
+						method, params := "notifications/"+what, `{}`
 						if strings.HasSuffix(method, "updated") {
 							params = `{"x":9007199254740993,"uri":"test://a","\u0061" : "\/"}`
 						}

@@ -40,7 +40,7 @@ var (
 	metaOfResults = []string{"io.modelcontextprotocol/serverInfo"}
 )
 
-var seed = flag.Uint64("seed", rand.Uint64(), "what the messages of the lossless tests are made from") //nolint:gosec // no secret
+var seed = flag.Uint64("seed", rand.Uint64(), "what the messages of the lossless tests are made from")
 
 // losslessKinds are the servers: each era on each of its transports.
 func losslessKinds() map[string]upstreamtest.Script {
@@ -77,7 +77,7 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				t.Run(name, func(t *testing.T) {
 					x := &traffic{
-						T: t, odd: odd{rand.New(rand.NewPCG(*seed, uint64(len(name))))}, //nolint:gosec // no secret
+						T: t, odd: odd{rand.New(rand.NewPCG(*seed, uint64(len(name))))},
 						c: connect(t, h.url, path, version, allCaps(version)), server: kind, door: door,
 					}
 					x.c.spell = x.id

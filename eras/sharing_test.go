@@ -40,7 +40,7 @@ func (h *house) sharing(t *testing.T, name string) (jackfield.Sharing, string) {
 		Sharing    jackfield.Sharing
 		SharingWhy string
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil || resp.StatusCode != 200 {
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(resp.StatusCode, err)
 	}
 	return v.Sharing, v.SharingWhy
