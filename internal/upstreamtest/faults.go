@@ -34,7 +34,7 @@ func (s *Server) faulty(ctx context.Context, t *turn, name string, a arguments) 
 		t.send(wire.AppendResult(nil, wire.Raw(`"nobody"`), wire.Raw(`{"content":[],"resultType":"complete"}`)))
 		return t.silence(ctx)
 	case "late":
-		wait(context.WithoutCancel(ctx), max(a.MS, 1))
+		wait(s.life, max(a.MS, 1)) // whatever the client does
 		s.count("late")
 		return t.text("late")
 	case "stall":
