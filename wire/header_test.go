@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
-	"regexp"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
