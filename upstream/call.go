@@ -28,6 +28,7 @@ type call struct {
 	progress bool // progress was asked for
 
 	listens      bool            // an event stream: no exchange of anybody's
+	looks        bool            // at a task, beside the request that is open about it
 	acknowledged chan<- wire.Raw // takes the params of its acknowledgement
 
 	session string // the session id that came with an HTTP answer
@@ -146,7 +147,7 @@ func (s *calls) only() *call {
 	var found *call
 	for _, x := range s.open {
 		switch {
-		case x.listens:
+		case x.listens, x.looks:
 		case found != nil:
 			return nil
 		default:

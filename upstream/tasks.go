@@ -358,7 +358,7 @@ func (w *awaiting) request(method string) *exchange.Request {
 // answer out of place.
 func (w *awaiting) do(ctx context.Context, r *exchange.Request, peer exchange.Peer) (exchange.Result, error) {
 	x := newCall(r.Method)
-	x.peer, x.progress = peer, peer != nil
+	x.peer, x.progress, x.looks = peer, peer != nil, peer == nil
 	if !w.c.modern() {
 		return w.c.doLegacy(ctx, x, r)
 	}

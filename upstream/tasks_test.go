@@ -91,6 +91,22 @@ func TestATasksQuestionsAreAskedWhileTheCallIsOpen(t *testing.T) {
 	})
 }
 
+// The server is asked for the result and how far it is at the same time.
+func TestALookAtATaskIsNoSecondCallThatAQuestionCouldBelongTo(t *testing.T) {
+	var open calls
+	asks, look := newCall("tasks/result"), newCall("tasks/get")
+	look.looks = true
+	open.enter(asks, 9)
+	open.enter(look, 9)
+	if got := open.only(); got != asks {
+		t.Errorf("a question belongs to %v", got)
+	}
+	open.leave(asks)
+	if got := open.only(); got != nil {
+		t.Errorf("a question belongs to %v", got)
+	}
+}
+
 func TestATaskThatFailsIsTheErrorOfItsCall(t *testing.T) {
 	onEveryTaskServer(t, func(t *testing.T, d *desk, call caller) {
 		res, err := d.Do(t.Context(), call(t, d.Conn, "task", `{"ms":1,"code":-32603,"text":"rate limit"}`), nil)
