@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -437,6 +438,12 @@ func (c *client) told() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]string(nil), c.heard...)
+}
+
+// toldBy is what it was told by notifications of a method. That lists have changed it
+// may hear at any time.
+func (c *client) toldBy(method string) []string {
+	return slices.DeleteFunc(c.told(), func(heard string) bool { return !strings.HasPrefix(heard, method+" ") })
 }
 
 // call calls a tool that must succeed and returns its text.

@@ -251,11 +251,11 @@ func TestAnAddressThatHasToBeOpenedFirst(t *testing.T) {
 func TestProgressReachesOnlyThoseWhoAskedForIt(t *testing.T) {
 	cells(t, func(t *testing.T, c *client, _ *upstreamtest.Server) {
 		c.call("progress", `{"steps":3}`, "")
-		if heard := c.told(); len(heard) != 0 {
+		if heard := c.toldBy("notifications/progress"); len(heard) != 0 {
 			t.Errorf("did not ask, and heard %q", heard)
 		}
 		c.call("progress", `{"steps":3}`, `"progressToken":"my \"own\""`)
-		heard := c.told()
+		heard := c.toldBy("notifications/progress")
 		if len(heard) != 3 {
 			t.Fatalf("heard %q", heard)
 		}

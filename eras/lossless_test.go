@@ -243,12 +243,12 @@ func (x *traffic) notices() {
 		"notifications/vendor/odd2": {},
 	} {
 		sent := x.object(3, given...)
-		before := len(x.c.told())
+		before := len(x.c.toldBy(method))
 		_, failed := x.send("tools/call", `{"name":"`+x.door+`say","arguments":{"method":"`+method+`","params":`+sent+`},`+x.meta(`"progressToken":`+token)+`}`)
 		if failed != nil {
 			x.Fatalf("%s %s: %v", method, sent, failed)
 		}
-		told := x.c.told()[before:]
+		told := x.c.toldBy(method)[before:]
 		if want := method + " " + strings.ReplaceAll(sent, `"TOKEN"`, token); len(told) != 1 || told[0] != want {
 			x.Errorf("(-seed=%d)\nsent %q\ngot  %q", *seed, want, told)
 		}

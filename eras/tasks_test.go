@@ -32,8 +32,8 @@ func TestAToolThatIsATaskOnlyServesClientsWithoutTasks(t *testing.T) {
 				if got := c.call("task", `{"ms":20,"text":"done"}`, ""); got != "done" {
 					t.Errorf("got %s", got)
 				}
-				if len(c.told()) != 0 {
-					t.Errorf("heard %q", c.told())
+				if heard := c.toldBy("notifications/progress"); len(heard) != 0 {
+					t.Errorf("heard %q", heard)
 				}
 				if got := c.call("task", `{"ms":20,"text":"done","kind":"uninvited"}`, `"progressToken":"p"`); got != "done" {
 					t.Errorf("uninvited: got %s", got)
