@@ -158,15 +158,8 @@ func (x *inbound) mirrored(in *parts) *wire.Error {
 	if e := x.sameHeader(wire.HeaderMethod, x.msg.Method); e != nil {
 		return e
 	}
-	key := ""
-	switch x.msg.Method {
-	case "tools/call", "prompts/get":
-		key = "name"
-	case "resources/read":
-		key = "uri"
-	case "tasks/get", "tasks/update", "tasks/cancel":
-		key = "taskId"
-	default:
+	key := wire.NamedBy(x.msg.Method)
+	if key == "" {
 		return nil
 	}
 	want, ok := wire.String(in.params.Get(key))
@@ -406,7 +399,7 @@ func (x *inbound) checkParamHeaders(req *exchange.Request, c broker.Caller) erro
 	}
 	tool, _ := wire.String(req.Params.Get("name"))
 	for _, p := range x.opts.ParamHeaders(c, tool) {
-		arg, err := argument(x.msg.Params, p.Path)
+		arg, err := wire.Argument(x.msg.Params, p.Path)
 		if err != nil {
 			return err
 		}
@@ -420,24 +413,4 @@ func (x *inbound) checkParamHeaders(req *exchange.Request, c broker.Caller) erro
 		}
 	}
 	return nil
-}
-
-// argument finds the argument at path; nil when there is none.
-func argument(params wire.Raw, path []string) (wire.Raw, error) {
-	at := params
-	for i := -1; i < len(path); i++ {
-		key := "arguments"
-		if i >= 0 {
-			key = path[i]
-		}
-		if len(at) == 0 || at[0] != '{' {
-			return nil, nil
-		}
-		o, err := wire.ScanObject(at, []string{key})
-		if err != nil {
-			return nil, err
-		}
-		at = o.Get(key)
-	}
-	return at, nil
 }

@@ -95,15 +95,8 @@ func modernCaps(caps exchange.Capabilities) wire.Raw {
 
 // nameOf is what Mcp-Name says of a request (2026-07-28, Streamable HTTP).
 func nameOf(method string, params *wire.Object) (string, error) {
-	var key string
-	switch method {
-	case "tools/call", "prompts/get":
-		key = "name"
-	case "resources/read":
-		key = "uri"
-	case "tasks/get", "tasks/update", "tasks/cancel":
-		key = "taskId"
-	default:
+	key := wire.NamedBy(method)
+	if key == "" {
 		return "", nil
 	}
 	name, ok := wire.String(params.Get(key))
@@ -118,16 +111,8 @@ func nameOf(method string, params *wire.Object) (string, error) {
 func paramHeaders(params wire.Raw, mirrors []ParamHeader) []pair {
 	var pairs []pair
 	for _, mirror := range mirrors {
-		at := params
-		for _, key := range append([]string{"arguments"}, mirror.Path...) {
-			o, err := wire.ScanObject(at, []string{key})
-			if err != nil {
-				at = nil
-				break
-			}
-			at = o.Get(key)
-		}
-		if value, ok := wire.HeaderParam(at); ok {
+		arg, _ := wire.Argument(params, mirror.Path) // what cannot be read has no header
+		if value, ok := wire.HeaderParam(arg); ok {
 			pairs = append(pairs, pair{wire.HeaderParamPrefix + mirror.Name, value})
 		}
 	}

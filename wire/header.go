@@ -57,6 +57,41 @@ func DecodeHeaderValue(value string) (string, error) {
 	return string(b), nil
 }
 
+// NamedBy is the member of params whose text Mcp-Name repeats for a method; empty:
+// the method has none (2026-07-28, basic/transports/streamable-http).
+func NamedBy(method string) string {
+	switch method {
+	case "tools/call", "prompts/get":
+		return "name"
+	case "resources/read":
+		return "uri"
+	case "tasks/get", "tasks/update", "tasks/cancel":
+		return "taskId"
+	}
+	return ""
+}
+
+// Argument is the argument of a tool at path, in the params of tools/call; nil when
+// there is none. Errors match ErrSyntax or ErrAmbiguous.
+func Argument(params Raw, path []string) (Raw, error) {
+	at := params
+	for i := -1; i < len(path); i++ {
+		key := "arguments"
+		if i >= 0 {
+			key = path[i]
+		}
+		if len(at) == 0 || at[0] != '{' {
+			return nil, nil
+		}
+		o, err := ScanObject(at, []string{key})
+		if err != nil {
+			return nil, err
+		}
+		at = o.Get(key)
+	}
+	return at, nil
+}
+
 // HeaderParam is how an argument travels in its Mcp-Param header: a string
 // encoded as EncodeHeaderValue does it, a number or boolean as its own text. ok
 // is false for everything that has no header: null, nil, arrays and objects.

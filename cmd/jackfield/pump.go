@@ -320,32 +320,19 @@ func (p *pump) post(ctx context.Context, line []byte, m wire.Message, mirrors []
 	return p.gateway.http.Do(r)
 }
 
-// nameKeys are the params that Mcp-Name repeats (2026-07-28, Streamable HTTP).
-var nameKeys = map[string]string{
-	"tools/call": "name", "prompts/get": "name", "resources/read": "uri", "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId",
-}
-
 func (p *pump) mirror(h http.Header, m wire.Message, mirrors []upstream.ParamHeader) {
 	params, err := wire.ScanObject(m.Params, exchange.ParamKeys)
 	if err != nil {
 		return // the gateway says what is wrong
 	}
-	if key := nameKeys[m.Method]; key != "" {
+	if key := wire.NamedBy(m.Method); key != "" {
 		if name, ok := wire.String(params.Get(key)); ok {
 			h.Set(wire.HeaderName, wire.EncodeHeaderValue(name))
 		}
 	}
 	for _, mirror := range mirrors {
-		at := m.Params
-		for _, key := range append([]string{"arguments"}, mirror.Path...) {
-			o, err := wire.ScanObject(at, []string{key})
-			if err != nil {
-				at = nil
-				break
-			}
-			at = o.Get(key)
-		}
-		if value, ok := wire.HeaderParam(at); ok {
+		arg, _ := wire.Argument(m.Params, mirror.Path) // what cannot be read has no header
+		if value, ok := wire.HeaderParam(arg); ok {
 			h.Set(wire.HeaderParamPrefix+mirror.Name, value)
 		}
 	}
