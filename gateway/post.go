@@ -14,34 +14,16 @@ import (
 
 // post reads the message and hands it to the face of its era.
 func (x *inbound) post() {
-	if !isJSON(x.r.Header.Get("Content-Type")) {
-		x.refuse(http.StatusUnsupportedMediaType, &wire.Error{
-			Code: wire.CodeInvalidRequest, Message: "the body must be JSON and the Content-Type application/json",
-		})
+	if !x.sendsJSON() {
 		return
 	}
 	if accept := x.r.Header["Accept"]; !accepts(accept, "application/json") || !accepts(accept, "text/event-stream") {
 		x.refuseAccept("application/json and text/event-stream")
 		return
 	}
-	body, held, err := x.read()
-	x.held = held
 	defer func() { x.bodies.Add(-x.held) }()
-	if err != nil {
-		x.refuseBody(err)
-		return
-	}
-	if batch(body) {
-		x.legacyBatch(body)
-		return
-	}
-	if x.msg, err = wire.Parse(body); err != nil {
-		x.refuseMessage(err)
-		return
-	}
-	in, err := split(x.msg.Params)
-	if err != nil {
-		x.refuseMessage(err)
+	in, ok := x.receive(x.legacyBatch)
+	if !ok {
 		return
 	}
 	if x.msg.Kind == wire.Request && x.msg.Method != "ping" && x.gate.draining.Load() && !x.goesOn(&in) {
@@ -53,6 +35,40 @@ func (x *inbound) post() {
 		return
 	}
 	x.legacy(&in)
+}
+
+// sendsJSON refuses a body that does not say that it is JSON.
+func (x *inbound) sendsJSON() bool {
+	if isJSON(x.r.Header.Get("Content-Type")) {
+		return true
+	}
+	x.refuse(http.StatusUnsupportedMediaType, &wire.Error{
+		Code: wire.CodeInvalidRequest, Message: "the body must be JSON and the Content-Type application/json",
+	})
+	return false
+}
+
+// receive reads the message of the body, whose bytes are held from then on. It is not
+// ok when the message was refused, or was a batch, which several takes.
+func (x *inbound) receive(several func(body []byte)) (in parts, ok bool) {
+	body, held, err := x.read()
+	x.held = held
+	if err != nil {
+		x.refuseBody(err)
+		return in, false
+	}
+	if batch(body) {
+		several(body)
+		return in, false
+	}
+	if x.msg, err = wire.Parse(body); err == nil {
+		in, err = split(x.msg.Params)
+	}
+	if err != nil {
+		x.refuseMessage(err)
+		return in, false
+	}
+	return in, true
 }
 
 // isModern tells the eras apart: a stateless request says so in its _meta, and

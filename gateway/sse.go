@@ -113,10 +113,7 @@ func (x *inbound) hangUp(c *channel) {
 
 // postChannel takes a message for a channel. Its answer goes down the stream.
 func (x *inbound) postChannel() {
-	if !isJSON(x.r.Header.Get("Content-Type")) {
-		x.refuse(http.StatusUnsupportedMediaType, &wire.Error{
-			Code: wire.CodeInvalidRequest, Message: "the body must be JSON and the Content-Type application/json",
-		})
+	if !x.sendsJSON() {
 		return
 	}
 	name := x.r.URL.Query().Get(sseParam)
@@ -125,24 +122,9 @@ func (x *inbound) postChannel() {
 		x.refuseError(x.sessions.missing(name, x.who.Subject, x.only))
 		return
 	}
-	body, held, err := x.read()
-	x.held = held
 	defer func() { x.bodies.Add(-x.held) }()
-	if err != nil {
-		x.refuseBody(err)
-		return
-	}
-	if batch(body) {
-		x.refuseBatch("send one message a request")
-		return
-	}
-	if x.msg, err = wire.Parse(body); err != nil {
-		x.refuseMessage(err)
-		return
-	}
-	in, err := split(x.msg.Params)
-	if err != nil {
-		x.refuseMessage(err)
+	in, ok := x.receive(func([]byte) { x.refuseBatch("send one message a request") })
+	if !ok {
 		return
 	}
 	if x.msg.Kind == wire.Request && x.msg.Method == "initialize" {
