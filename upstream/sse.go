@@ -141,7 +141,6 @@ func (l *sseLink) postText(ctx context.Context, text []byte) error {
 	f := l.refused(rep, "a message", said)
 	if rep.StatusCode == http.StatusNotFound || rep.StatusCode == http.StatusBadRequest && readRefusal(said).mentions() {
 		f.kind, f.notSent = jackfield.FailureSession, true
-		f.kind = jackfield.FailureSession
 		f.what = fmt.Sprintf("it has forgotten the session (HTTP %d); call again to begin a new one", rep.StatusCode)
 		l.c.fail(f)
 	}
