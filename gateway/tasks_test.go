@@ -267,7 +267,7 @@ func TestTasksOfSessionsAreRelayedUnderTheClientsIDs(t *testing.T) {
 	}
 	// A list shows each client its own, and nobody the next page of another server.
 	list := call(hs, "tasks/list", `{}`)
-	if !strings.Contains(list, `"tasks":[{"taskId":"`+id+`"}],"nextCursor":"`) || strings.Contains(list, "p2") {
+	if !strings.Contains(list, `"tasks":[{"taskId":"`+id+`"}],"nextCursor":"`) || strings.Contains(list, `"p2"`) {
 		t.Errorf("listed %s", list)
 	}
 	var page struct{ Result struct{ NextCursor string } }
