@@ -102,7 +102,7 @@ func TestATaskGoesByAnIDThatIsGoodForItsClientOnly(t *testing.T) {
 	h := open(t, Options{Broker: b, Authenticate: users, Key: key})
 	_, made := taskCall(h, "ann", "/mcp", "tools/call", `"name":"x"`)
 	id := taskIDOf(t, made)
-	if !strings.Contains(made, `"status":"working","ttlMs":9007199254740993}`) || strings.Contains(made, "t1") || strings.Contains(made, "ann") {
+	if !strings.Contains(made, `"status":"working","ttlMs":9007199254740993}`) || strings.Contains(made, `"t1"`) || strings.Contains(made, "ann") {
 		t.Errorf("made %s", made)
 	}
 	for method, params := range map[string]string{
