@@ -55,20 +55,28 @@ var rooms = map[string]room{
 	"cmd/jackfield": {doors: append([]string{"app", "upstream", "internal/api", "internal/demo"}, words...), outside: true},
 
 	"internal/alarm":             {},
-	"internal/registry":          {doors: append([]string{"internal/registry/document"}, words...), outside: true},
+	"internal/record":            {doors: []string{""}},
+	"internal/registry":          {doors: append([]string{"internal/record", "internal/registry/document"}, words...), outside: true},
 	"internal/registry/document": {outside: true},
-	"internal/policy":            {doors: words},
-	"internal/authn":             {doors: words, outside: true},
+	"internal/credentials":       {doors: append([]string{"internal/record"}, words...)},
+	"internal/policy":            {doors: words, outside: true},
+	"internal/authn":             {doors: append([]string{"internal/record"}, words...), outside: true},
 	"internal/egress":            {doors: words, outside: true},
-	"internal/store":             {doors: append([]string{"catalog"}, words...), outside: true},
-	"internal/seal":              {doors: words},
+	"internal/store":             {doors: append([]string{"catalog", "internal/record"}, words...), outside: true},
+	"internal/store/storetest":   {doors: append([]string{"catalog", "internal/record", "internal/store"}, words...), outside: true, testing: true},
+	"internal/pgtest":            {testing: true},
+	"internal/seal":              {doors: append([]string{"internal/record"}, words...), outside: true},
 	"internal/cluster":           {doors: words, outside: true},
-	"internal/api":               {doors: append([]string{"pool", "catalog", "broker"}, words...)},
+	"internal/api": {
+		doors:   append([]string{"pool", "catalog", "broker", "internal/authn", "internal/credentials", "internal/record", "internal/registry"}, words...),
+		outside: true,
+	},
 	"internal/console":           {doors: append([]string{"pool", "catalog", "broker"}, words...)},
 	"internal/telemetry":         {doors: []string{"*"}, outside: true},
 	"internal/demo":              {doors: words, outside: true},
 	"internal/upstreamtest":      {doors: words, testing: true},
 	"faults":                     {testing: true},
+	"tenants":                    {testing: true}, // nothing but tests
 }
 
 // adapters are imported by app and by nothing else.

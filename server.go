@@ -12,9 +12,11 @@ type ServerID string
 // directly in it; what decides a connection stands in Endpoint.
 type Server struct {
 	ID       ServerID
-	Name     string // as people and clients write it: /mcp/{name}
-	Revision uint64 // grows with every edit
-	Version  uint64 // grows when the Endpoint or the Sharing changes
+	Name     string   // as people and clients write it: /mcp/{name}
+	Scope    Scope    // whose definition it is; an overlay is its team's
+	Base     ServerID // of an overlay: the definition that it is laid over
+	Revision uint64   // grows with every edit
+	Version  uint64   // grows when the Endpoint, what fills it or the Sharing changes
 
 	// Operator says that whoever runs the gateway wrote the definition, which then
 	// may reach any address. What anybody else wrote reaches public ones only.
@@ -22,13 +24,20 @@ type Server struct {
 
 	About    About
 	Endpoint Endpoint
+	Fill     Fill       // of the Endpoint
+	Vars     []Variable // that each person enters, in the order in which they are asked for
 	Usage    Usage
 	Tools    ToolFilter
+	Rules    Rules
 
 	// Invalid is why the definition cannot be used; empty when it can. An
 	// invalid definition is listed with this reason and never dialed.
 	Invalid string
 }
+
+// OwnCredentials reports whether each person reaches the server with credentials of
+// their own, so that nothing of it may be shared with anybody else.
+func (s *Server) OwnCredentials() bool { return s.Usage.RequiresOAuth || s.Fill.Personal() }
 
 // About is what a server is called and how it is described to people.
 type About struct {
@@ -92,6 +101,14 @@ type Usage struct {
 	RequiresOAuth bool          // only a person's own sign-in opens it
 	Sharing       Sharing
 	OnSessionLoss Loss
+	Rate          Rate // of everybody's calls together
+	PersonRate    Rate // of each person's calls
+}
+
+// Rate bounds how many calls there may be. The zero value is no bound.
+type Rate struct {
+	Calls int           // in each Per, evenly; as many may come at once
+	Per   time.Duration // more than zero when Calls is
 }
 
 // Loss says what becomes of the first call after a server forgot the session
@@ -121,10 +138,18 @@ const (
 type ToolFilter struct {
 	Allow []string // empty: all
 	Deny  []string // wins over Allow
+	// Also are filters that a tool must pass as well: what access rules leave of the
+	// server for those who see this.
+	Also []ToolFilter
 }
 
 // Allows reports whether the filter lets the tool through.
 func (f ToolFilter) Allows(tool string) bool {
+	for _, also := range f.Also {
+		if !also.Allows(tool) {
+			return false
+		}
+	}
 	for _, p := range f.Deny {
 		if matches(p, tool) {
 			return false
@@ -136,6 +161,20 @@ func (f ToolFilter) Allows(tool string) bool {
 		}
 	}
 	return len(f.Allow) == 0
+}
+
+// Rules say who may see and use a server, among those in whose scope it is.
+type Rules struct {
+	Allow []Scope // only they; empty: everybody
+	Deny  []Scope // not they, whatever Allow says
+	Tools []ToolRule
+}
+
+// ToolRule says who may see and call some of a server's tools.
+type ToolRule struct {
+	Tools []string // patterns, as a ToolFilter has them
+	Allow []Scope  // only they; empty: everybody
+	Deny  []Scope  // not they, whatever Allow says
 }
 
 func matches(pattern, name string) bool {
