@@ -80,7 +80,7 @@ func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			problem(w, Problem{
+			problem(w, &Problem{
 				Status: http.StatusMethodNotAllowed, Code: jackfield.Invalid.String(),
 				Detail: "this API only reads: use GET",
 			})
@@ -180,11 +180,6 @@ func (h *Handler) readyz(w http.ResponseWriter, _ *http.Request) {
 	answer(w, code, "application/json", ready)
 }
 
-// ServerList is the answer of /api/v1/servers.
-type ServerList struct {
-	Servers []ServerStatus `json:"servers"`
-}
-
 func (h *Handler) servers(*http.Request) (any, error) {
 	all := h.Servers()
 	held := h.held()
@@ -226,18 +221,6 @@ func (h *Handler) find(name string) (jackfield.Server, error) {
 		hint = "there are " + strings.Join(names, ", ")
 	}
 	return jackfield.Server{}, jackfield.Errorf(jackfield.NotFound, "there is no server %.80q; %s", name, hint)
-}
-
-// ListingList is the answer of /api/v1/listings.
-type ListingList struct {
-	Listings []ListedKind `json:"listings"`
-}
-
-// ListedKind is one kind of thing that one server lists.
-type ListedKind struct {
-	Server string `json:"server"`
-	Kind   string `json:"kind"` // tools, prompts, resources or templates
-	ListingStatus
 }
 
 func (h *Handler) listings(r *http.Request) (any, error) {

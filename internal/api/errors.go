@@ -21,14 +21,6 @@ var status = map[jackfield.Code]int{
 	jackfield.Exhausted:    http.StatusTooManyRequests,
 }
 
-// Problem is an error as the API answers it (RFC 9457).
-type Problem struct {
-	Title  string `json:"title"`  // the HTTP status in words
-	Status int    `json:"status"` // the HTTP status
-	Code   string `json:"code"`   // as jackfield.Code writes itself
-	Detail string `json:"detail"` // what happened and what to do about it
-}
-
 // fail answers with the problem that err is. Errors without a code are for the
 // log and not for the caller.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -43,10 +35,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if code == jackfield.AuthRequired {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	problem(w, p)
+	problem(w, &p)
 }
 
-func problem(w http.ResponseWriter, p Problem) {
+func problem(w http.ResponseWriter, p *Problem) {
 	p.Title = http.StatusText(p.Status)
 	answer(w, p.Status, "application/problem+json", p)
 }

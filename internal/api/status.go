@@ -35,18 +35,6 @@ type Listing struct {
 	Truncated string    // why the listing is not complete; empty when it is
 }
 
-// ListingStatus is a Listing as the API tells it.
-type ListingStatus struct {
-	Count        int        `json:"count"`
-	FetchedAt    *time.Time `json:"fetchedAt,omitempty"`    // absent: never
-	AgeSeconds   *int64     `json:"ageSeconds,omitempty"`   // absent: never
-	Fresh        bool       `json:"fresh,omitempty"`        // false: the next question has it listed anew
-	Error        string     `json:"error,omitempty"`        // why it is old: the newest attempt failed
-	FailingSince *time.Time `json:"failingSince,omitempty"` // with error
-	NextAttempt  *time.Time `json:"nextAttempt,omitempty"`  // with error: not before this
-	Truncated    string     `json:"truncated,omitempty"`
-}
-
 func (l Listing) status(now time.Time) ListingStatus {
 	s := ListingStatus{Count: l.Count, FetchedAt: moment(l.Fetched), Fresh: l.Fresh, Error: l.Error, Truncated: l.Truncated}
 	if l.Error != "" {
@@ -60,67 +48,6 @@ func (l Listing) status(now time.Time) ListingStatus {
 		s.AgeSeconds = &age
 	}
 	return s
-}
-
-// ServerStatus is what the API tells of one server.
-type ServerStatus struct {
-	Name        string `json:"name"`
-	Title       string `json:"title,omitempty"`
-	Description string `json:"description,omitempty"`
-
-	State       string             `json:"state"`                 // one of the States
-	Stage       string             `json:"stage,omitempty"`       // how far the state's work is, or how far it came
-	Reason      string             `json:"reason,omitempty"`      // why, in words for a person
-	Since       *time.Time         `json:"since,omitempty"`       // when it entered the state
-	NextAttempt *time.Time         `json:"nextAttempt,omitempty"` // failed: no call dials before this; absent: only someone can end it
-	Attempts    int                `json:"attempts,omitempty"`    // failed: failures in a row
-	Failure     *jackfield.Failure `json:"failure,omitempty"`     // failed: the last one, for programs
-
-	Era             string            `json:"era,omitempty"`             // modern or legacy; absent: not known yet
-	ProtocolVersion string            `json:"protocolVersion,omitempty"` // the revision in use; absent: not known yet
-	Transport       string            `json:"transport"`                 // stdio, http or sse
-	OnDemand        bool              `json:"onDemand,omitempty"`        // listed on first use, not in the background
-	Sharing         jackfield.Sharing `json:"sharing,omitempty"`         // who shares a connection
-	SharingWhy      string            `json:"sharingWhy,omitempty"`
-
-	Connections Connections              `json:"connections"`
-	Leases      int                      `json:"leases"` // calls and streams under way
-	Calls       *Calls                   `json:"calls,omitempty"`
-	Listings    map[string]ListingStatus `json:"listings,omitempty"`
-	Warnings    []string                 `json:"warnings,omitempty"`
-	Revision    uint64                   `json:"revision"`       // of the definition
-	Keys        []Key                    `json:"keys,omitempty"` // only of /api/v1/servers/{name}
-}
-
-// Calls counts the calls of a server since the gateway started.
-type Calls struct {
-	InFlight int64  `json:"inFlight"` // under way, waiting for a connection included
-	Total    uint64 `json:"total"`    // ended
-	Failed   uint64 `json:"failed"`   // of those, without a result; those that their clients cancelled are not among them
-}
-
-// Connections counts what the pool holds for a server.
-type Connections struct {
-	Ready      int `json:"ready"`
-	Connecting int `json:"connecting"`
-	Draining   int `json:"draining"`
-	Failed     int `json:"failed"`
-}
-
-// Key is one connection, or the memory that it failed.
-type Key struct {
-	Scope       string             `json:"scope"`               // whose: app, team:ID or user:ID
-	Isolation   string             `json:"isolation,omitempty"` // what divides the scope: session, call, probe, listing; absent: nothing
-	State       string             `json:"state"`
-	Stage       string             `json:"stage,omitempty"`
-	Reason      string             `json:"reason,omitempty"`
-	Since       *time.Time         `json:"since,omitempty"`
-	NextAttempt *time.Time         `json:"nextAttempt,omitempty"`
-	LastGood    *time.Time         `json:"lastGood,omitempty"`
-	Attempts    int                `json:"attempts,omitempty"`
-	Failure     *jackfield.Failure `json:"failure,omitempty"`
-	Leases      int                `json:"leases"`
-	Waiters     int                `json:"waiters"`
 }
 
 // MaxKeys is how many connections of one server are told one by one.
