@@ -20,10 +20,11 @@ const (
 	Team     Kind = "team"     // ID is the team's. internal/authn
 	Key      Kind = "key"      // an API key; ID is its public part. internal/authn
 	Variable Kind = "variable" // what one person entered; ID is VariableID's. internal/credentials
+	Setting  Kind = "setting"  // what the replicas share. app
 )
 
 // Kinds lists the kinds, each before those that refer to it.
-func Kinds() []Kind { return []Kind{Team, User, Key, Server, Variable} }
+func Kinds() []Kind { return []Kind{Setting, Team, User, Key, Server, Variable} }
 
 // Ref names a record.
 type Ref struct {
