@@ -32,6 +32,9 @@
 //     Close returns nil. No process outlives Close; behind a guard, none outlives us.
 //  6. Every buffer, queue, list and fan-out has a bound, and what exceeds it is
 //     said, not cut in silence.
+//  7. Whose a request is travels with the request: Options.Header is asked for each, and
+//     nothing that it says is kept on the connection, the socket or the client
+//     (header.go). No header of a definition's or a person's leaves the server's origin.
 //
 // Sources: MCP specification 2026-07-28 (basic/versioning, basic/transports,
 // basic/patterns) and 2025-11-25, 2025-06-18, 2025-03-26 and 2024-11-05

@@ -77,6 +77,7 @@ type failure struct {
 	limit      string                // of ours, by its name in the configuration, when that is what is in the way
 	stage      string
 	what       string // follows `server "name": `
+	whole      bool   // it does not: what names the server itself
 	err        error  // the cause; may be nil
 	forSomeone bool   // only a person ends it
 	serverWide bool   // DialError.DialStage
@@ -192,7 +193,7 @@ func (o *Options) dialError(err error, at string) error {
 	if cause == nil {
 		cause = errors.New(f.what)
 	}
-	out := f.public(o.says(f.what), &DialError{
+	out := f.public(o.says(f), &DialError{
 		Stage: f.stage, Temporary: !f.forSomeone, RetryAfter: f.retryAfter, DialStage: f.serverWide, Err: cause,
 	})
 	out.Since, out.Attempts, out.Next = time.Time{}, 0, time.Time{} // whoever dials counts
@@ -220,7 +221,7 @@ func (o *Options) callError(method string, err error) error {
 		return err
 	}
 	f := asFailure(err)
-	out := f.public(o.says(f.what), f)
+	out := f.public(o.says(f), f)
 	return &jackfield.Error{Code: f.code, Message: out.At(time.Now()), Err: out}
 }
 
@@ -234,8 +235,11 @@ func asFailure(err error) *failure {
 	return &failure{code: jackfield.Unavailable, what: err.Error(), err: err}
 }
 
-func (o *Options) says(what string) string {
-	return fmt.Sprintf("server %q: %s", o.Name, what)
+func (o *Options) says(f *failure) string {
+	if f.whole {
+		return f.what
+	}
+	return fmt.Sprintf("server %q: %s", o.Name, f.what)
 }
 
 // unreachable explains why an HTTP request got no answer.

@@ -44,7 +44,8 @@ type httpLink struct {
 type web struct {
 	name   string // of the server's address, for messages
 	url    *url.URL
-	header http.Header // the operator's
+	header http.Header                                // the operator's
+	ask    func(context.Context) (http.Header, error) // for those of a request; nil: it has no others
 	// An http.Client would follow redirects by its own rules, and copy every header to
 	// be able to: fetch has stricter ones.
 	transport http.RoundTripper
@@ -60,7 +61,7 @@ func newWeb(o *Options) (web, error) {
 			what: "its url is not an http or https address",
 		}
 	}
-	w := web{name: shownURL(u), url: u, header: http.Header{}, limit: o.Limits.Message}
+	w := web{name: shownURL(u), url: u, header: http.Header{}, ask: o.Header, limit: o.Limits.Message}
 	for k, v := range o.Endpoint.Headers {
 		w.header.Set(k, v.Reveal())
 	}

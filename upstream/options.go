@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -21,6 +22,14 @@ type Options struct {
 	// and its transport decides who may be reached. Cookies are never kept. Nil: a
 	// transport of the connection's own, and no redirect to another origin.
 	Client *http.Client
+
+	// Header is asked for the headers of every HTTP request to the server, with the
+	// context of the call that it is for. They take the place of the Endpoint's of the
+	// same name, but never of the protocol's own, and go to the server's own origin
+	// only. They are not kept, so a change shows with the next request. An error fails
+	// the request, which is not sent; its message names the server. The map is not
+	// changed, and may be returned again. Nil: there are none.
+	Header func(ctx context.Context) (http.Header, error)
 
 	// Shape is what an earlier connection learned; nil: find out. A shape that
 	// turns out wrong costs a probe, nothing else.

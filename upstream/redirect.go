@@ -21,7 +21,11 @@ const maxHops = 5
 // would make a GET of a call. Who may be reached is up to the transport that
 // was given, which is asked anew for each address; without one it is the same origin.
 func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte, header http.Header) (*http.Response, error) {
-	resp, err := w.hop(ctx, method, to, body, header)
+	full, err := w.personal(ctx, header)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := w.hop(ctx, method, to, body, full)
 	if err != nil || !redirects(resp) {
 		return resp, err
 	}
@@ -40,10 +44,14 @@ func (w *web) fetch(ctx context.Context, method string, to *url.URL, body []byte
 			// definition may reach nor what it signs in with.
 			return nil, astray("%s redirects to another origin, which redirects back; write the address that is meant into its url", w.name)
 		case away && !left:
-			left, header = true, forStrangers(header)
+			left, full = true, forStrangers(header)
+		case !away:
+			if full, err = w.personal(ctx, header); err != nil {
+				return nil, err
+			}
 		}
 		to = next
-		if resp, err = w.hop(ctx, method, to, body, header); err != nil {
+		if resp, err = w.hop(ctx, method, to, body, full); err != nil {
 			return nil, w.afterHop(to, err)
 		}
 		if !redirects(resp) {

@@ -128,7 +128,7 @@ func (l *httpLink) resume(ctx context.Context, x *call, at *position) (*reply, e
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if f := asFailure(err); tries == resumeTries || f.status/100 == 4 || f.stage == StageProtocol {
+		if f := asFailure(err); tries == resumeTries || f.status/100 == 4 || f.stage == StageProtocol || f.stage == StageAuth {
 			return nil, &failure{
 				code: f.code, stage: StageHTTP, err: err,
 				what: fmt.Sprintf("the connection broke off before %s was answered, and could not be resumed (%s); whether it was carried out is unknown", x.method, f.what),
