@@ -183,7 +183,7 @@ func (c *capabilities) raw() wire.Raw {
 // says itself, of all what they can do together. Of servers that nobody has spoken
 // to it waits a moment to learn more.
 func (b *Broker) About(ctx context.Context, c Caller) (About, error) {
-	v, err := b.view(&c)
+	_, v, err := b.view(&c)
 	if err != nil {
 		return About{}, err
 	}

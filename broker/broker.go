@@ -57,17 +57,28 @@ type Connections interface {
 	Drain(match func(pool.Key) bool)
 }
 
-// Options make a Broker. Servers, Connections and Catalog must be set.
+// Options make a Broker. Sees, Lookup, Connections and Catalog must be set.
 type Options struct {
-	// Servers is the registry's snapshot, in the order in which servers are listed.
-	// The slice must not change any more; a new snapshot is a new slice.
-	Servers     func() []jackfield.Server
+	// Sees lists the servers that a principal sees and may use, as they take effect
+	// for it, in the order in which they are listed. It decides for lists and calls
+	// alike. The slice must not change any more; the same slice for two principals
+	// says that they see the same. It is asked once for each request, and must be
+	// fast.
+	Sees func(jackfield.Principal) []jackfield.Server
+	// Public reports whether the servers that Sees listed are what everybody sees who
+	// can ask at all, for as long as Sees lists them. Only then lists of them are
+	// declared to be the same for everybody (cacheScope "public"), where their servers
+	// say so too. It is asked when a slice is new. Nil: they never are.
+	Public func(seen []jackfield.Server) bool
+	// Lookup finds the definition of a server, whoever sees it.
+	Lookup func(jackfield.ServerID) (jackfield.Server, bool)
+	// Admit is asked once for each request that goes to a server, before there is a
+	// connection; its error is the answer. It is not asked for lists. Nil: all may.
+	Admit       func(jackfield.Principal, *jackfield.Server) error
 	Connections Connections
 	Catalog     *catalog.Catalog
-	// Access says whether a principal may see and use a server; nil: everybody all.
-	Access func(jackfield.Principal, jackfield.Server) jackfield.Access
-	Limits Limits
-	Trace  *Trace // nil: nobody watches
+	Limits      Limits
+	Trace       *Trace // nil: nobody watches
 }
 
 // Limits bound how long and how much. Zero means the default.
@@ -93,21 +104,22 @@ type Broker struct {
 	losses   losses
 	unwatch  func()
 
-	viewing sync.Mutex // held while views are made for a new snapshot
-	views   atomic.Pointer[views]
-
-	listening atomic.Int64 // listeners in the hub
+	classes   *classes
+	changing  sync.Mutex    // held while listeners learn what they see now
+	changes   atomic.Uint64 // calls of Changed
+	listening atomic.Int64  // listeners in the hub
 	hub       hub
 }
 
 // New makes a Broker. It panics when one of the required options is missing.
 func New(o Options) *Broker {
-	if o.Servers == nil || o.Connections == nil || o.Catalog == nil {
-		panic("broker: Options.Servers, Connections or Catalog is missing")
+	if o.Sees == nil || o.Lookup == nil || o.Connections == nil || o.Catalog == nil {
+		panic("broker: Options.Sees, Lookup, Connections or Catalog is missing")
 	}
 	o.Limits = o.Limits.withDefaults()
 	b := &Broker{
 		o:       o,
+		classes: newClasses(),
 		flights: flights{of: map[string]int{}},
 		links:   links{perPrincipal: o.Limits.Links, principals: o.Limits.Linked},
 		hub: hub{
@@ -115,6 +127,7 @@ func New(o Options) *Broker {
 			bySession: map[string]map[*listener]struct{}{},
 			byOwner:   map[jackfield.Scope]map[*listener]struct{}{},
 			lines:     map[pool.Key]*line{},
+			byServer:  map[jackfield.ServerID]map[*line]struct{}{},
 		},
 	}
 	b.unwatch = o.Catalog.Watch(b.changed)

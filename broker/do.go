@@ -29,12 +29,13 @@ var empty = wire.Raw("{}")
 // *jackfield.Error, or the cause of ctx for a caller who left; the server's own
 // error is Result.Err.
 func (b *Broker) Do(ctx context.Context, c Caller, r *exchange.Request, p exchange.Peer) (exchange.Result, error) {
-	v, err := b.view(&c)
+	asOf := b.changes.Load()
+	cl, v, err := b.view(&c)
 	if err != nil {
 		return exchange.Result{}, err
 	}
 	b.known(&c)
-	q := query{b: b, c: &c, v: v, r: r, p: p, owner: c.Principal.Scope()}
+	q := query{b: b, c: &c, cl: cl, asOf: asOf, v: v, r: r, p: p, owner: c.Principal.Scope()}
 	if k, ok := catalog.KindOf(r.Method); ok {
 		return q.list(ctx, k)
 	}
@@ -63,6 +64,8 @@ func (b *Broker) Do(ctx context.Context, c Caller, r *exchange.Request, p exchan
 type query struct {
 	b     *Broker
 	c     *Caller
+	cl    *class
+	asOf  uint64 // Broker.changes, when cl was looked at
 	v     *catalog.View
 	r     *exchange.Request
 	p     exchange.Peer
@@ -174,13 +177,16 @@ func (q *query) linked(uri string, found []catalog.Target) (catalog.Target, bool
 			return t, true
 		}
 	}
-	servers := q.v.Servers()
-	for i := range servers {
-		if found == nil && servers[i].ID == id {
-			return catalog.Target{Server: &servers[i], Key: uri, Quoted: q.r.Params.Get("uri")}, true
-		}
+	if s, ok := q.server(id); ok && found == nil {
+		return catalog.Target{Server: s, Key: uri, Quoted: q.r.Params.Get("uri")}, true
 	}
 	return catalog.Target{}, false
+}
+
+// server finds a server of the caller's view.
+func (q *query) server(id jackfield.ServerID) (*jackfield.Server, bool) {
+	s, ok := q.cl.server(id)
+	return s, ok && s.Invalid == "" && (q.c.Only == "" || q.c.Only == s.Name)
 }
 
 var refKeys = []string{"type", "name", "uri"}

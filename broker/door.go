@@ -9,14 +9,14 @@ import (
 // Find is nil when the principal may ask the server of that name, and else the
 // error that says why not.
 func (b *Broker) Find(p jackfield.Principal, server string) error {
-	_, err := b.view(&Caller{Principal: p, Only: server})
+	_, _, err := b.view(&Caller{Principal: p, Only: server})
 	return err
 }
 
 // Repeatable reports whether a tool may be carried out a second time without harm,
 // as its server annotates it. The tool goes by the caller's name for it.
 func (b *Broker) Repeatable(c Caller, tool string) bool {
-	v, err := b.view(&c)
+	_, v, err := b.view(&c)
 	if err != nil {
 		return false
 	}
@@ -27,7 +27,7 @@ func (b *Broker) Repeatable(c Caller, tool string) bool {
 // ParamHeaders says which arguments of a tool its schema mirrors in headers
 // (2026-07-28, x-mcp-header). The tool goes by the caller's name for it.
 func (b *Broker) ParamHeaders(c Caller, tool string) []catalog.ParamHeader {
-	v, err := b.view(&c)
+	_, v, err := b.view(&c)
 	if err != nil {
 		return nil
 	}

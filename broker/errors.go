@@ -23,27 +23,19 @@ func shown(s string) string {
 }
 
 // unknownServer says which servers there are instead.
-func (b *Broker) unknownServer(vs *views, c *Caller) error {
+func (cl *class) unknownServer(name string) error {
 	var names []string
-	more := 0
-	for i := range vs.servers {
-		s := &vs.servers[i]
-		switch {
-		case !b.allowed(c.Principal, s):
-		case len(names) == mostNamed:
-			more++
-		default:
-			names = append(names, s.Name)
-		}
+	for i := range cl.servers[:min(len(cl.servers), mostNamed)] {
+		names = append(names, cl.servers[i].Name)
 	}
 	what := "there are none"
 	if len(names) > 0 {
 		what = "there are " + strings.Join(names, ", ")
 	}
-	if more > 0 {
+	if more := len(cl.servers) - len(names); more > 0 {
 		what += fmt.Sprintf(" and %d more", more)
 	}
-	return jackfield.Errorf(jackfield.NotFound, "there is no server named %s; %s", shown(c.Only), what)
+	return jackfield.Errorf(jackfield.NotFound, "there is no server named %s; %s", shown(name), what)
 }
 
 // unknownName says what a wrong name was probably meant to be.
@@ -66,12 +58,11 @@ func (q *query) unknownName(k catalog.Kind, name string) error {
 // definition cannot be used.
 func (q *query) unusable(name string) []string {
 	server, _, _ := strings.Cut(name, "__")
-	vs := q.b.current()
-	i, ok := vs.byName[server]
-	if !ok || vs.servers[i].Invalid == "" || !q.b.allowed(q.c.Principal, &vs.servers[i]) {
+	s, ok := q.cl.named(server)
+	if !ok || s.Invalid == "" {
 		return nil
 	}
-	return []string{server + ": " + vs.servers[i].Invalid}
+	return []string{server + ": " + s.Invalid}
 }
 
 func (q *query) unknownURI(uri string) error {

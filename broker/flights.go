@@ -61,6 +61,14 @@ func (b *Broker) Load() Load {
 // Limits are those in force.
 func (b *Broker) Limits() Limits { return b.o.Limits }
 
+// admit is why the caller may not ask the server now; nil when it may.
+func (b *Broker) admit(c *Caller, s *jackfield.Server) error {
+	if b.o.Admit == nil {
+		return nil
+	}
+	return b.o.Admit(c.Principal, s)
+}
+
 // counted asks within the limits on calls and on results.
 func (q *query) counted(ctx context.Context, s *jackfield.Server) (exchange.Result, error) {
 	who := q.c.Principal.Subject
@@ -68,6 +76,9 @@ func (q *query) counted(ctx context.Context, s *jackfield.Server) (exchange.Resu
 		return exchange.Result{}, err
 	}
 	defer q.b.flights.give(who)
+	if err := q.b.admit(q.c, s); err != nil {
+		return exchange.Result{}, err
+	}
 	res, err := q.ask(ctx, s)
 	if most := q.b.o.Limits.Result; err == nil && most > 0 && len(res.Raw) > most {
 		return exchange.Result{}, jackfield.OverLimit("limits.result",

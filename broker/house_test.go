@@ -64,21 +64,17 @@ func newHouse(t testing.TB, o Options, names ...string) *house {
 	}
 	h.cat = catalog.New(catalog.Options{Fetch: h.fetch})
 	h.board = connections.New(connections.Options[Conn]{
-		Lookup: func(id jackfield.ServerID) (jackfield.Server, bool) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			s, ok := h.scripts[id]
-			if !ok {
-				return jackfield.Server{}, false
-			}
-			return s.def, true
-		},
+		Lookup:  h.lookup,
 		Shape:   h.cat.Shape,
 		ShapeOf: Conn.Shape,
 		Dial:    h.dial,
 		Claimed: func(c Conn, k pool.Key) { c.(*conn).key.Store(&k) },
 	})
-	o.Servers, o.Connections, o.Catalog = h.servers, h.board, h.cat
+	o.Lookup, o.Connections, o.Catalog = h.lookup, h.board, h.cat
+	if o.Sees == nil { // one principal, who sees all
+		o.Sees = func(jackfield.Principal) []jackfield.Server { return h.servers() }
+		o.Public = func([]jackfield.Server) bool { return true }
+	}
 	h.b = New(o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -128,6 +124,57 @@ func (h *house) set(name string, f func(*script)) {
 // legacy makes a server one that keeps sessions.
 func (h *house) legacy(name string) {
 	h.set(name, func(s *script) { s.shape.Version, s.shape.Session = exchange.LatestLegacy, true })
+}
+
+func (h *house) lookup(id jackfield.ServerID) (jackfield.Server, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.scripts[id]
+	if !ok {
+		return jackfield.Server{}, false
+	}
+	return s.def, true
+}
+
+// eyes decide what each principal sees of a house. Those who see the same are shown
+// the same slice, until the snapshot is another.
+type eyes struct {
+	see func(p jackfield.Principal, s jackfield.Server) bool
+
+	mu    sync.Mutex // protects what follows
+	h     *house
+	of    []jackfield.Server // the snapshot
+	sees  map[string][]jackfield.Server
+	asked int
+}
+
+func (e *eyes) Sees(p jackfield.Principal) []jackfield.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked++
+	all := e.h.servers()
+	if !same(all, e.of) {
+		e.of, e.sees = all, map[string][]jackfield.Server{}
+	}
+	var seen []jackfield.Server
+	var ids strings.Builder
+	for _, s := range all {
+		if e.see(p, s) {
+			seen = append(seen, s)
+			ids.WriteString(string(s.ID) + " ")
+		}
+	}
+	if e.sees[ids.String()] == nil {
+		e.sees[ids.String()] = seen
+	}
+	return e.sees[ids.String()]
+}
+
+// seenBy makes a house in which not everybody sees everything.
+func seenBy(t testing.TB, see func(p jackfield.Principal, s jackfield.Server) bool, names ...string) *house {
+	e := &eyes{see: see}
+	e.h = newHouse(t, Options{Sees: e.Sees}, names...)
+	return e.h
 }
 
 func (h *house) servers() []jackfield.Server {

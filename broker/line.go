@@ -27,7 +27,8 @@ type hub struct {
 	bySession map[string]map[*listener]struct{}
 	byOwner   map[jackfield.Scope]map[*listener]struct{}
 	lines     map[pool.Key]*line
-	running   sync.WaitGroup // goroutines of lines
+	byServer  map[jackfield.ServerID]map[*line]struct{} // the lines
+	running   sync.WaitGroup                            // goroutines of lines
 }
 
 // line is a connection that somebody listens on. One goroutine holds a lease on it
@@ -46,8 +47,18 @@ type line struct {
 	silent    Conn          // the connection, when nothing can be heard on it; the line then holds no lease
 }
 
-// enter lets a listener in.
-func (b *Broker) enter(l *listener) error {
+// enter lets a listener in, who knows what it sees as of so many changes.
+func (b *Broker) enter(l *listener, asOf uint64) error {
+	if err := b.let(l); err != nil {
+		return err
+	}
+	if b.changes.Load() != asOf {
+		b.look(l) // what it sees may have changed before it was in
+	}
+	return nil
+}
+
+func (b *Broker) let(l *listener) error {
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
 	switch {
@@ -81,15 +92,15 @@ func (b *Broker) leave(l *listener) {
 	l.work.Wait()
 }
 
-func put[K comparable](m map[K]map[*listener]struct{}, k K, l *listener) {
+func put[K, V comparable](m map[K]map[V]struct{}, k K, v V) {
 	if m[k] == nil {
-		m[k] = map[*listener]struct{}{}
+		m[k] = map[V]struct{}{}
 	}
-	m[k][l] = struct{}{}
+	m[k][v] = struct{}{}
 }
 
-func drop[K comparable](m map[K]map[*listener]struct{}, k K, l *listener) {
-	delete(m[k], l)
+func drop[K, V comparable](m map[K]map[V]struct{}, k K, v V) {
+	delete(m[k], v)
 	if len(m[k]) == 0 {
 		delete(m, k)
 	}
@@ -97,7 +108,7 @@ func drop[K comparable](m map[K]map[*listener]struct{}, k K, l *listener) {
 
 // hears reports whether what is said on the connection of key is for the listener.
 // hub.mu is held.
-func (b *Broker) hears(l *listener, key pool.Key, s *jackfield.Server) bool {
+func (b *Broker) hears(l *listener, key pool.Key) bool {
 	switch session := sessionOf(key); {
 	case session != "":
 		if l.c.Session != session {
@@ -108,7 +119,7 @@ func (b *Broker) hears(l *listener, key pool.Key, s *jackfield.Server) bool {
 	case key.Scope != jackfield.App() && key.Scope != l.owner:
 		return false
 	}
-	return l.sees(b, s) && len(l.feeds(s.ID)) > 0
+	return l.sees(key.Server) && len(l.feeds(key.Server)) > 0
 }
 
 // opened is told of each connection that a call uses, and lets those listen on it
@@ -130,7 +141,7 @@ func (b *Broker) opened(s *jackfield.Server, lease pool.Lease[Conn]) {
 		all = b.hub.byOwner[key.Scope]
 	}
 	for l := range all {
-		if b.hears(l, key, s) {
+		if b.hears(l, key) {
 			b.attachLocked(l, key, s, lease)
 		}
 	}
@@ -154,14 +165,21 @@ func (b *Broker) attachLocked(l *listener, key pool.Key, s *jackfield.Server, le
 			listeners: map[*listener]struct{}{}, wanted: map[feed]int{},
 		}
 		b.hub.lines[key] = ln
+		put(b.hub.byServer, key.Server, ln)
 		b.startLocked(ln)
 	}
+	ln.joinLocked(l)
+}
+
+// joinLocked adds a listener to those who hear what is said on a line. hub.mu is
+// held.
+func (ln *line) joinLocked(l *listener) {
 	if _, on := ln.listeners[l]; on {
 		return
 	}
 	ln.listeners[l] = struct{}{}
 	l.lines[ln] = struct{}{}
-	for _, f := range l.feeds(key.Server) {
+	for _, f := range l.feeds(ln.key.Server) {
 		ln.wanted[f]++
 	}
 	ln.look()
@@ -215,6 +233,7 @@ func (b *Broker) endLocked(ln *line) {
 	clear(ln.listeners)
 	if b.hub.lines[ln.key] == ln {
 		delete(b.hub.lines, ln.key)
+		drop(b.hub.byServer, ln.key.Server, ln)
 	}
 	ln.cancel()
 }
@@ -296,11 +315,11 @@ func (b *Broker) lost(ctx context.Context, ln *line) {
 	if ctx.Err() != nil {
 		return // it was ended
 	}
-	s, ok := b.server(ln.key.Server)
+	_, ok := b.o.Lookup(ln.key.Server)
 	ln.missLocked()
 	for l := range ln.listeners {
-		if ok && l.keeps(s) {
-			b.connectLocked(l, s.ID)
+		if ok && l.keeps(ln.key.Server) {
+			b.connectLocked(l, ln.key.Server)
 		}
 		l.box.poke()
 	}
@@ -349,7 +368,7 @@ func (b *Broker) connect(l *listener, id jackfield.ServerID, again bool) {
 		}
 		again = true
 		s, ok := b.server(id)
-		if !ok {
+		if !ok || !b.wanted(l, id) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(l.ctx, waitAcquire)
@@ -358,7 +377,7 @@ func (b *Broker) connect(l *listener, id jackfield.ServerID, again bool) {
 		key := lease.Key()
 		b.hub.mu.Lock()
 		l.tried[id] = true
-		wanted := l.keeps(s) && !l.on(id)
+		wanted := l.keeps(id) && !l.on(id)
 		if err == nil && wanted {
 			b.attachLocked(l, key, s, lease)
 		}
@@ -371,6 +390,14 @@ func (b *Broker) connect(l *listener, id jackfield.ServerID, again bool) {
 			return
 		}
 	}
+}
+
+// wanted reports whether a connection to the server is still to be made for the
+// listener's sake.
+func (b *Broker) wanted(l *listener, id jackfield.ServerID) bool {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	return l.keeps(id)
 }
 
 // feeds are what is being listened for on one connection.

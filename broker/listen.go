@@ -46,7 +46,6 @@ func (f *Filter) kinds() catalog.Kinds {
 type listener struct {
 	c       Caller
 	owner   jackfield.Scope
-	view    *catalog.View
 	filter  Filter
 	session *session // whose subscriptions these are; nil for a Listen
 	box     *mailbox // what the Listen has to deliver
@@ -54,9 +53,9 @@ type listener struct {
 	ctx  context.Context //nolint:containedctx // what it makes the broker do ends with it
 	work sync.WaitGroup  // connections being made for it
 
-	// Protected by Broker.hub.mu.
-	revision uint64 // of the one server it asks; 0 for all
-	lines    map[*line]struct{}
+	// Protected by Broker.hub.mu, once it is in the hub.
+	cl    *class // what it sees; written while Broker.changing is held as well
+	lines map[*line]struct{}
 	// uris are the resources it is subscribed to: for each server, its URI and
 	// that of the listener.
 	uris map[jackfield.ServerID]map[string]string
@@ -69,12 +68,10 @@ type listener struct {
 	tried map[jackfield.ServerID]bool
 }
 
-// sees reports whether the listener may hear of the server.
-func (l *listener) sees(b *Broker, s *jackfield.Server) bool {
-	if l.c.Only != "" {
-		return l.c.Only == s.Name
-	}
-	return b.allowed(l.c.Principal, s)
+// sees reports whether the listener may hear of the server. hub.mu is held.
+func (l *listener) sees(id jackfield.ServerID) bool {
+	s, ok := l.cl.server(id)
+	return ok && (l.c.Only == "" || l.c.Only == s.Name)
 }
 
 // feed is one thing that a line listens for: updates of a resource, how a task comes
@@ -110,8 +107,8 @@ func (l *listener) feeds(s jackfield.ServerID) []feed {
 
 // keeps reports whether a line to the server is opened, and opened again, for the
 // listener's sake: it named it, or a resource or a task of it. hub.mu is held.
-func (l *listener) keeps(s *jackfield.Server) bool {
-	return len(l.uris[s.ID]) > 0 || len(l.tasks[s.ID]) > 0 || l.c.Only == s.Name && l.c.Session == ""
+func (l *listener) keeps(id jackfield.ServerID) bool {
+	return len(l.uris[id]) > 0 || len(l.tasks[id]) > 0 || l.c.Only != "" && l.c.Session == "" && l.sees(id)
 }
 
 // Listen delivers events to the caller until ctx ends. ready is called once,
@@ -121,7 +118,8 @@ func (l *listener) keeps(s *jackfield.Server) bool {
 // the resources and tasks named in f, and for a caller without a session for the one server
 // it asks. Errors are *jackfield.Error; that ctx ended is none.
 func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filter), deliver func(exchange.Event)) error {
-	v, err := b.view(&c)
+	asOf := b.changes.Load()
+	cl, v, err := b.view(&c)
 	if err != nil {
 		return err
 	}
@@ -129,15 +127,12 @@ func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filt
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &listener{
-		c: c, owner: c.Principal.Scope(), view: v, filter: f, box: newMailbox(), ctx: ctx,
+		c: c, owner: c.Principal.Scope(), cl: cl, filter: f, box: newMailbox(), ctx: ctx,
 		lines: map[*line]struct{}{},
 	}
-	if c.Only != "" {
-		l.revision = v.Servers()[0].Revision
-	}
-	b.resolve(l)
+	b.resolve(l, v)
 	l.follow()
-	if err := b.enter(l); err != nil {
+	if err := b.enter(l, asOf); err != nil {
 		return err
 	}
 	defer b.leave(l)
@@ -195,13 +190,13 @@ func notices(kinds catalog.Kinds) []string {
 }
 
 // resolve finds the servers of the resources that the listener names.
-func (b *Broker) resolve(l *listener) {
+func (b *Broker) resolve(l *listener, v *catalog.View) {
 	l.uris = map[jackfield.ServerID]map[string]string{}
 	l.tried = map[jackfield.ServerID]bool{}
 	if len(l.filter.URIs) > maxURIs {
 		l.filter.URIs = l.filter.URIs[:maxURIs]
 	}
-	q := query{b: b, c: &l.c, v: l.view, r: &exchange.Request{Method: "subscriptions/listen"}, owner: l.owner}
+	q := query{b: b, c: &l.c, cl: l.cl, v: v, r: &exchange.Request{Method: "subscriptions/listen"}, owner: l.owner}
 	for _, uri := range l.filter.URIs {
 		t, err := q.resource(l.ctx, uri)
 		if err != nil || !b.subscribable(t.Server) {
@@ -235,26 +230,29 @@ func (b *Broker) subscribable(s *jackfield.Server) bool {
 func (b *Broker) attachOpen(l *listener) {
 	for lease := range b.o.Connections.Loaded(l.owner, l.c.Session) {
 		key := lease.Key()
-		if s, ok := b.server(key.Server); ok {
-			b.hub.mu.Lock()
-			if b.hears(l, key, s) {
-				b.attachLocked(l, key, s, lease)
-			}
-			b.hub.mu.Unlock()
+		b.hub.mu.Lock()
+		if s, ok := l.cl.server(key.Server); ok && b.hears(l, key) {
+			b.attachLocked(l, key, s, lease)
 		}
+		b.hub.mu.Unlock()
 		lease.Release()
 	}
 }
 
 // attachKept opens connections for the listener's sake.
 func (b *Broker) attachKept(l *listener) {
-	servers := l.view.Servers()
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
-	for i := range servers {
-		if s := &servers[i]; l.keeps(s) && len(l.feeds(s.ID)) > 0 && !l.on(s.ID) {
-			b.connectLocked(l, s.ID)
-		}
+	for i := range l.cl.servers {
+		b.keepLocked(l, l.cl.servers[i].ID)
+	}
+}
+
+// keepLocked opens a connection to the server, if that is for the listener's sake
+// and it has none. hub.mu is held.
+func (b *Broker) keepLocked(l *listener, id jackfield.ServerID) {
+	if l.keeps(id) && len(l.feeds(id)) > 0 && !l.on(id) {
+		b.connectLocked(l, id)
 	}
 }
 
@@ -333,19 +331,19 @@ func (b *Broker) honoured(l *listener) Filter {
 			f.Tasks = append(f.Tasks, t)
 		}
 	}
+	one, asked := l.cl.named(l.c.Only)
 	b.hub.mu.Unlock()
 	for _, uri := range l.filter.URIs {
 		if ours[uri] {
 			f.URIs = append(f.URIs, uri)
 		}
 	}
-	if l.c.Only == "" {
+	if l.c.Only == "" || !asked {
 		return f
 	}
-	s := &l.view.Servers()[0]
-	if refused[s.ID][feed{}] {
+	if refused[one.ID][feed{}] {
 		f.Tools, f.Prompts, f.Resources = false, false, false
-	} else if shape, known := b.o.Catalog.Shape(*s); known {
+	} else if shape, known := b.o.Catalog.Shape(*one); known {
 		caps := capabilitiesOf(shape)
 		f.Tools = f.Tools && caps.Tools != nil
 		f.Prompts = f.Prompts && caps.Prompts != nil
@@ -356,40 +354,11 @@ func (b *Broker) honoured(l *listener) Filter {
 
 // changed tells those who see the server that something it lists has changed.
 func (b *Broker) changed(ch catalog.Change) {
-	s, ok := b.server(ch.Server)
-	if !ok {
-		return
-	}
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
 	for l := range b.hub.listeners {
-		if (ch.Scope == jackfield.App() || ch.Scope == l.owner) && l.filter.kinds()&ch.Kinds != 0 && l.sees(b, s) {
+		if (ch.Scope == jackfield.App() || ch.Scope == l.owner) && l.filter.kinds()&ch.Kinds != 0 && l.sees(ch.Server) {
 			l.box.changed(ch.Kinds)
-		}
-	}
-}
-
-// Changed says that the registry has a new snapshot, from which the servers named
-// are missing: everybody who sees all servers, or one whose definition is another,
-// is told that lists have changed, and who listens to one that is gone hears no
-// more of it.
-func (b *Broker) Changed(removed []jackfield.ServerID) {
-	vs := b.current()
-	b.hub.mu.Lock()
-	defer b.hub.mu.Unlock()
-	for l := range b.hub.listeners {
-		if l.c.Only == "" {
-			l.box.changed(catalog.AllKinds)
-		} else if i, ok := vs.byName[l.c.Only]; ok && vs.servers[i].Revision != l.revision {
-			l.revision = vs.servers[i].Revision
-			l.box.changed(catalog.AllKinds)
-		}
-	}
-	for _, ln := range b.hub.lines {
-		for _, id := range removed {
-			if ln.key.Server == id {
-				b.endLocked(ln)
-			}
 		}
 	}
 }
@@ -450,7 +419,7 @@ func (b *Broker) updatedLocked(ln *line, ev exchange.Event) {
 			out.Params = params.Raw()
 		}
 		for _, to := range b.recipientsLocked(l) {
-			to.box.updated(final, out)
+			to.box.updated(ln.key.Server, final, out)
 		}
 	}
 }

@@ -498,8 +498,8 @@ func TestWhoIsSlowLosesWhatCannotBeMergedAndHoldsUpNobody(t *testing.T) {
 	m := newMailbox()
 	for i := range 10_000 {
 		m.changed(catalog.SetOf(catalog.Tools))
-		m.updated("x", exchange.Event{Params: wire.Raw(fmt.Sprint(i))})
-		m.updated(fmt.Sprint(i), exchange.Event{})
+		m.updated("a", "x", exchange.Event{Params: wire.Raw(fmt.Sprint(i))})
+		m.updated("a", fmt.Sprint(i), exchange.Event{})
 		m.other(exchange.Event{})
 	}
 	kinds, updates, others := m.take(false)

@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/catalog"
 	"github.com/jackfield-dev/jackfield/exchange"
 )
@@ -27,8 +29,9 @@ type mailbox struct {
 }
 
 type update struct {
-	uri string
-	ev  exchange.Event
+	server jackfield.ServerID
+	uri    string
+	ev     exchange.Event
 }
 
 func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
@@ -49,13 +52,13 @@ func (m *mailbox) changed(kinds catalog.Kinds) {
 }
 
 // updated puts in that a resource was updated, under the listener's URI.
-func (m *mailbox) updated(uri string, ev exchange.Event) {
+func (m *mailbox) updated(server jackfield.ServerID, uri string, ev exchange.Event) {
 	defer m.poke()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.updates {
 		if m.updates[i].uri == uri {
-			m.updates[i].ev = ev
+			m.updates[i] = update{server, uri, ev}
 			return
 		}
 	}
@@ -63,7 +66,7 @@ func (m *mailbox) updated(uri string, ev exchange.Event) {
 		m.dropped++
 		return
 	}
-	m.updates = append(m.updates, update{uri, ev})
+	m.updates = append(m.updates, update{server, uri, ev})
 }
 
 // other puts in an event that stands for itself.
@@ -76,6 +79,14 @@ func (m *mailbox) other(ev exchange.Event) {
 		return
 	}
 	m.others = append(m.others, ev)
+}
+
+// forget takes out what a server said.
+func (m *mailbox) forget(server jackfield.ServerID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.updates = slices.DeleteFunc(m.updates, func(u update) bool { return u.server == server })
+	m.others = slices.DeleteFunc(m.others, func(ev exchange.Event) bool { return ev.Server == string(server) })
 }
 
 // take takes out what there is; lists only if they are wanted now.

@@ -85,7 +85,7 @@ func (b *Broker) caughtUpLocked(ln *line, uri string) {
 		}
 		params := wire.Raw(append(wire.AppendString([]byte(`{"uri":`), final), '}'))
 		for _, to := range b.recipientsLocked(l) {
-			to.box.updated(final, exchange.Event{Method: "notifications/resources/updated", Params: params})
+			to.box.updated(ln.key.Server, final, exchange.Event{Method: "notifications/resources/updated", Params: params})
 		}
 	}
 }

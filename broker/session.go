@@ -81,10 +81,10 @@ func (q *query) subscription() (*listener, error) {
 		return l, nil
 	}
 	l = &listener{
-		c: *q.c, owner: q.owner, view: q.v, session: s, box: newMailbox(), ctx: s.ctx,
+		c: *q.c, owner: q.owner, cl: q.cl, session: s, box: newMailbox(), ctx: s.ctx,
 		lines: map[*line]struct{}{}, uris: map[jackfield.ServerID]map[string]string{}, tried: map[jackfield.ServerID]bool{},
 	}
-	if err := q.b.enter(l); err != nil {
+	if err := q.b.enter(l, q.asOf); err != nil {
 		return nil, err
 	}
 	q.b.hub.mu.Lock()
@@ -213,7 +213,7 @@ const waitNotify = 10 * time.Second // for a server to take a notification
 // connections that are the caller's own; a vendor's, to the one server that it
 // asks. What concerns nobody is dropped.
 func (b *Broker) Notify(ctx context.Context, c Caller, method string, params wire.Raw) {
-	v, err := b.view(&c)
+	cl, v, err := b.view(&c)
 	if err != nil {
 		return
 	}
@@ -225,6 +225,9 @@ func (b *Broker) Notify(ctx context.Context, c Caller, method string, params wir
 	switch {
 	case c.Only != "" && !roots:
 		s := &v.Servers()[0]
+		if b.admit(&c, s) != nil {
+			return
+		}
 		lease, err := b.notified(ctx, &c, s)
 		if err != nil {
 			return // a notification has no answer
@@ -235,7 +238,7 @@ func (b *Broker) Notify(ctx context.Context, c Caller, method string, params wir
 	case roots:
 		for lease := range b.o.Connections.Loaded(owner, c.Session) {
 			key := lease.Key()
-			s, ok := b.server(key.Server)
+			s, ok := cl.server(key.Server)
 			if ok && key.Scope != jackfield.App() && (c.Only == "" || c.Only == s.Name) {
 				_ = lease.Conn().Notify(ctx, method, params) // nor does it have one here
 			}

@@ -17,19 +17,15 @@ type Task struct {
 
 // task passes on a request about a task. Whose it is stands in the request.
 func (q *query) task(ctx context.Context) (exchange.Result, error) {
-	servers := q.v.Servers()
-	for i := range servers {
-		s := &servers[i]
-		if q.r.Server == "" || string(s.ID) != q.r.Server {
-			continue
-		}
-		res, err := q.send(ctx, s)
-		if err == nil && q.c.Only == "" {
-			q.b.links.note(q.c.Principal.Subject, s.ID, resultOf(q.r.Method, res.Raw))
-		}
-		return res, err
+	s, ok := q.server(jackfield.ServerID(q.r.Server))
+	if !ok {
+		return exchange.Result{}, jackfield.Errorf(jackfield.NotFound, "there is no such task")
 	}
-	return exchange.Result{}, jackfield.Errorf(jackfield.NotFound, "there is no such task")
+	res, err := q.send(ctx, s)
+	if err == nil && q.c.Only == "" {
+		q.b.links.note(q.c.Principal.Subject, s.ID, resultOf(q.r.Method, res.Raw))
+	}
+	return res, err
 }
 
 var detailedKeys = []string{"result"}
@@ -52,17 +48,14 @@ func (l *listener) follow() {
 		return
 	}
 	l.tasks = map[jackfield.ServerID]map[string]bool{}
-	servers := l.view.Servers()
 	for _, t := range l.filter.Tasks[:min(len(l.filter.Tasks), maxURIs)] {
-		for i := range servers {
-			if servers[i].ID != t.Server {
-				continue
-			}
-			if l.tasks[t.Server] == nil {
-				l.tasks[t.Server] = map[string]bool{}
-			}
-			l.tasks[t.Server][t.ID] = true
+		if !l.sees(t.Server) {
+			continue
 		}
+		if l.tasks[t.Server] == nil {
+			l.tasks[t.Server] = map[string]bool{}
+		}
+		l.tasks[t.Server][t.ID] = true
 	}
 }
 
@@ -78,7 +71,7 @@ func taskLocked(ln *line, ev exchange.Event) {
 	ev.Server = string(ln.key.Server)
 	for l := range ln.listeners {
 		if l.tasks[ln.key.Server][id] {
-			l.box.updated("\x00"+ev.Server+"\x00"+id, ev) // what comes later says it all
+			l.box.updated(ln.key.Server, "\x00"+ev.Server+"\x00"+id, ev) // what comes later says it all
 		}
 	}
 }

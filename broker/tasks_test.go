@@ -38,9 +38,9 @@ func TestARequestAboutATaskReachesTheServerThatMadeIt(t *testing.T) {
 
 func TestATaskOfAServerThatTheCallerDoesNotSeeIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, Options{Access: func(p jackfield.Principal, s jackfield.Server) jackfield.Access {
-			return jackfield.Access{Allowed: p.Subject == "ann" || s.Name != "b"}
-		}}, "a", "b")
+		h := seenBy(t, func(p jackfield.Principal, s jackfield.Server) bool {
+			return p.Subject == "ann" || s.Name != "b"
+		}, "a", "b")
 		for _, c := range []struct {
 			who    Caller
 			server string
