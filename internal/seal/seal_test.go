@@ -276,26 +276,30 @@ func TestAPassEndsWithTheStoreOrItsContext(t *testing.T) {
 
 func FuzzNothingOpensButWhatWasSealed(f *testing.F) {
 	k := keys(f, "a", "b")
-	sealed, id, err := k.Seal("bind", []byte("secret"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add("bind", sealed, id)
-	f.Add("", []byte{0, 0, 0, 1, 2}, id)
-	f.Add("bind", []byte{0xff, 0xff, 0xff, 0xff, 2}, idOf(keyOf("b")))
-	f.Add("bind", sealed[:70], uint32(0))
-	f.Fuzz(func(t *testing.T, bind string, in []byte, key uint32) {
-		plain, err := k.Open(bind, in, key)
-		same := bind == "bind" && bytes.Equal(in, sealed) && key == id
-		if same != (err == nil) || same && string(plain) != "secret" || !same && plain != nil {
-			t.Fatalf("%q: %q, %v", bind, plain, err)
-		}
-		again, id, err := k.Seal(bind, in)
+	f.Add("bind", []byte("secret"), "", []byte{0, 0, 0, 1, 2}, uint(0), byte(1))
+	f.Add("", []byte(nil), "bind", []byte{0xff, 0xff, 0xff, 0xff, 2}, uint(70), byte(0x80))
+	f.Add("variable\x00user:a", []byte("x"), "variable\x00user:b", []byte(nil), uint(3), byte(0))
+	f.Fuzz(func(t *testing.T, bind string, plain []byte, other string, junk []byte, at uint, flip byte) {
+		sealed, id, err := k.Seal(bind, plain)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := k.Open(bind, again, id); err != nil || !bytes.Equal(got, in) {
-			t.Fatal(err)
+		if got, err := k.Open(bind, sealed, id); err != nil || !bytes.Equal(got, plain) {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if got, err := k.Open(other, sealed, id); (err == nil) != (other == bind) {
+			t.Fatalf("with the bind %q: %q, %v", other, got, err)
+		}
+		for _, in := range [][]byte{junk, append(junk, sealed...), append(sealed, junk...), changed(sealed, at, flip)} {
+			if got, err := k.Open(bind, in, id); (err == nil) != bytes.Equal(in, sealed) {
+				t.Fatalf("%x: %q, %v", in, got, err)
+			}
 		}
 	})
+}
+
+func changed(sealed []byte, at uint, flip byte) []byte {
+	out := bytes.Clone(sealed)
+	out[at%uint(len(out))] ^= flip
+	return out
 }
