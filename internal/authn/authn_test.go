@@ -16,7 +16,7 @@ func TestWhoCallsIsDecidedByTheBearerToken(t *testing.T) {
 		who     string // empty: refused
 	}{
 		{"no token is asked for", "", nil, "local"},
-		{"no token is asked for, one is sent", "", []string{"Bearer x"}, "local"},
+		{"no token is asked for, one is sent", "", []string{"Bearer x"}, ""},
 		{"the right token", token, []string{"Bearer " + token}, "token"},
 		{"the scheme in another case", token, []string{"bearer " + token}, "token"},
 		{"nothing sent", token, nil, ""},
