@@ -16,9 +16,12 @@ import (
 // Options configure a Board. Lookup and Dial are required.
 type Options[C pool.Conn] struct {
 	// Lookup finds a definition; it is the single source of truth. All lists the
-	// definitions that a scope sees; nil: none.
+	// definitions that a scope sees; nil: none. Find is the one of those that a name
+	// stands for, or a *jackfield.Error that says why there is none; nil: the one
+	// whose ID is the name.
 	Lookup func(jackfield.ServerID) (jackfield.Server, bool)
 	All    func(jackfield.Scope) []jackfield.Server
+	Find   func(scope jackfield.Scope, name string) (jackfield.Server, error)
 
 	// Dial opens a connection to s that declares caps as the client's capabilities.
 	// It has its own deadline.
@@ -35,16 +38,16 @@ type Options[C pool.Conn] struct {
 	Claimed func(c C, k pool.Key)
 
 	// Credential is the version of the credentials that a scope uses for a server;
-	// nil: 0. OwnCredentials says whether each person uses their own; nil: when the
-	// definition requires OAuth.
+	// nil: 0. It is asked for each call. OwnCredentials says whether each person uses
+	// their own; nil: the definition does.
 	Credential     func(jackfield.ServerID, jackfield.Scope) uint64
-	OwnCredentials func(jackfield.Server) bool
+	OwnCredentials func(*jackfield.Server) bool
 
-	// For the pool; see pool.Options.
-	Classify   func(error) pool.Failure
-	PerKeyOnly func(pool.Key) bool
-	Limits     pool.Limits
-	Trace      *pool.Trace
+	// For the pool; see pool.Options. Whatever Classify says, what is AuthRequired is
+	// dialed again for newer credentials, or after a Reset, and not before.
+	Classify func(error) pool.Failure
+	Limits   pool.Limits
+	Trace    *pool.Trace
 }
 
 // Want says for whom a connection is wanted.
@@ -65,6 +68,8 @@ type Board[C pool.Conn] struct {
 	mu     sync.Mutex // guards what follows
 	probes map[site]*probe
 	seen   map[jackfield.ServerID]sighting
+	shut   map[site]shut
+	resets uint64
 }
 
 // site is what one probe is dialed for: a server with one set of credentials.
@@ -108,17 +113,27 @@ func New[C pool.Conn](o Options[C]) *Board[C] {
 		o.Credential = func(jackfield.ServerID, jackfield.Scope) uint64 { return 0 }
 	}
 	if o.OwnCredentials == nil {
-		o.OwnCredentials = func(s jackfield.Server) bool { return s.Usage.RequiresOAuth }
+		o.OwnCredentials = (*jackfield.Server).OwnCredentials
+	}
+	if o.Find == nil {
+		o.Find = func(_ jackfield.Scope, name string) (jackfield.Server, error) {
+			s, ok := o.Lookup(jackfield.ServerID(name))
+			if !ok {
+				return s, unknown(name)
+			}
+			return s, nil
+		}
 	}
 	b := &Board[C]{
 		o:      o,
 		probes: make(map[site]*probe),
 		seen:   make(map[jackfield.ServerID]sighting),
+		shut:   make(map[site]shut),
 	}
 	b.pool = pool.New(pool.Options[C]{
 		Dial:       b.dial,
-		Classify:   o.Classify,
-		PerKeyOnly: o.PerKeyOnly,
+		Classify:   classify(o.Classify),
+		PerKeyOnly: b.personalURL,
 		Child:      b.child,
 		Transient:  transient,
 		Limits:     o.Limits,
@@ -130,7 +145,7 @@ func New[C pool.Conn](o Options[C]) *Board[C] {
 // Acquire gives a lease on the connection that w may use, and waits until ctx ends
 // for it. Errors are *jackfield.Error.
 func (b *Board[C]) Acquire(ctx context.Context, w Want) (pool.Lease[C], error) {
-	if err := b.refuse(&w.Server, w.Owner); err != nil {
+	if err := b.forbidden(&w.Server, w.Owner); err != nil {
 		return pool.Lease[C]{}, err
 	}
 	return b.acquire(ctx, &w, false)
@@ -145,7 +160,7 @@ func (b *Board[C]) Listing(ctx context.Context, s jackfield.Server, owner jackfi
 	if s.Usage.OnDemand {
 		s.Usage.OnDemand = false // who asks for the listing has decided that
 	}
-	if err := b.refuse(&s, owner); err != nil {
+	if err := b.forbidden(&s, owner); err != nil {
 		return pool.Lease[C]{}, err
 	}
 	return b.acquire(ctx, &Want{Server: s, Owner: owner, Caps: exchange.Everything}, true)
@@ -186,9 +201,13 @@ func (b *Board[C]) acquire(ctx context.Context, w *Want, list bool) (pool.Lease[
 			k = probe
 		}
 	}
+	if err := b.refused(&c); err != nil {
+		return pool.Lease[C]{}, err
+	}
 	for range triesMax {
 		l, err := b.ask(ctx, &c, k)
 		if err != nil {
+			b.refuse(&c, err)
 			return l, err
 		}
 		next, ok := b.place(&c, l, k)
@@ -326,7 +345,7 @@ func (b *Board[C]) Loaded(owner jackfield.Scope, session string) iter.Seq[pool.L
 				if !ok || s.Invalid != "" {
 					break
 				}
-				l, ok := b.pool.TryAcquire(k, b.versions(&s, wide(b.o.OwnCredentials(s), owner)))
+				l, ok := b.pool.TryAcquire(k, b.versions(&s, wide(b.o.OwnCredentials(&s), owner)))
 				if !ok {
 					continue
 				}
@@ -360,7 +379,10 @@ func (b *Board[C]) open(owner jackfield.Scope, own string) map[jackfield.ServerI
 
 // Reset drains what matches and forgets its failures: after a change, or when a
 // person asks for it. See pool.Pool.Reset.
-func (b *Board[C]) Reset(match func(pool.Key) bool) { b.pool.Reset(match) }
+func (b *Board[C]) Reset(match func(pool.Key) bool) {
+	b.pool.Reset(match)
+	b.forgive(match)
+}
 
 // Cut ends what matches at once, with the reason: removed, revoked, access lost. See
 // pool.Pool.Cut.
@@ -382,8 +404,8 @@ func (b *Board[C]) Limits() pool.Limits { return b.pool.Limits() }
 // Close drains everything and refuses what comes after. See pool.Pool.Close.
 func (b *Board[C]) Close(ctx context.Context) error { return b.pool.Close(ctx) }
 
-// refuse is why the owner may not have a connection to s; nil when it may.
-func (b *Board[C]) refuse(s *jackfield.Server, owner jackfield.Scope) error {
+// forbidden is why the owner may not have a connection to s; nil when it may.
+func (b *Board[C]) forbidden(s *jackfield.Server, owner jackfield.Scope) error {
 	if s.Invalid != "" {
 		return jackfield.Errorf(jackfield.Invalid, "the definition of server %q cannot be used: %s", s.Name, s.Invalid)
 	}
@@ -394,7 +416,7 @@ func (b *Board[C]) refuse(s *jackfield.Server, owner jackfield.Scope) error {
 	case s.Usage.RequiresOAuth:
 		return jackfield.Errorf(jackfield.Forbidden,
 			"server %q is opened by each person's own sign-in, so nobody has a connection to it for everybody; ask for it as a person", s.Name)
-	case b.o.OwnCredentials(*s):
+	case b.o.OwnCredentials(s):
 		return jackfield.Errorf(jackfield.Forbidden,
 			"server %q is used with each person's own credentials, so nobody has a connection to it for everybody; ask for it as a person", s.Name)
 	case s.Usage.OnDemand:
@@ -406,6 +428,13 @@ func (b *Board[C]) refuse(s *jackfield.Server, owner jackfield.Scope) error {
 
 func unknown(name string) error {
 	return jackfield.Errorf(jackfield.NotFound, "there is no server named %q", name)
+}
+
+// personalURL reports whether the address behind k depends on the caller, so that
+// nobody there says nothing about the others.
+func (b *Board[C]) personalURL(k pool.Key) bool {
+	s, ok := b.o.Lookup(k.Server)
+	return ok && s.Fill.URL.Personal()
 }
 
 // child reports whether the connection of k is a process.

@@ -33,9 +33,9 @@ func decide(said jackfield.Sharing, ownCredentials bool, shape exchange.Shape, k
 	case ownCredentials:
 		return jackfield.SharingOwner, "each person uses their own credentials"
 	case shape.Modern():
-		return jackfield.SharingApp, "the server speaks the stateless revision " + exchange.Modern
+		return jackfield.SharingApp, "everybody who sees it: the server speaks the stateless revision " + exchange.Modern
 	}
-	return jackfield.SharingApp, "the server hands out no session"
+	return jackfield.SharingApp, "everybody who sees it: the server hands out no session"
 }
 
 // keepsState reports whether the server keeps state for each connection. The modern
@@ -60,13 +60,14 @@ type call struct {
 
 	isolated string // Isolation.ID of the session or the call, once it was asked for
 	versions jackfield.Versions
+	resets   uint64 // Board.resets, when it was found that nothing is shut
 }
 
 func (b *Board[C]) call(w *Want, list bool) call {
 	c := call{
 		server:  w.Server.ID,
 		said:    w.Server.Usage.Sharing,
-		own:     b.o.OwnCredentials(w.Server),
+		own:     b.o.OwnCredentials(&w.Server),
 		list:    list,
 		owner:   w.Owner,
 		session: w.Session,

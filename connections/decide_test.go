@@ -24,9 +24,9 @@ func TestDecide(t *testing.T) {
 	}{
 		{"", false, unseen, auto, "decided with the first connection, which shows whether the server keeps state"},
 		{auto, true, unseen, auto, "decided with the first connection, which shows whether the server keeps state"},
-		{auto, false, "modern", app, "the server speaks the stateless revision 2026-07-28"},
-		{auto, false, "modern stdio", app, "the server speaks the stateless revision 2026-07-28"},
-		{auto, false, "sessionless", app, "the server hands out no session"},
+		{auto, false, "modern", app, "everybody who sees it: the server speaks the stateless revision 2026-07-28"},
+		{auto, false, "modern stdio", app, "everybody who sees it: the server speaks the stateless revision 2026-07-28"},
+		{auto, false, "sessionless", app, "everybody who sees it: the server hands out no session"},
 		{auto, false, "stateful", session, "the server keeps state for each connection"},
 		{auto, false, "stdio", session, "the server keeps state for each connection"},
 		{auto, true, "modern", owner, "each person uses their own credentials"},

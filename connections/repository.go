@@ -11,7 +11,8 @@ import (
 // window is how many servers GetMany and All open at a time.
 const window = 3
 
-// Repository is a board as one scope sees it. A name is a server's ID.
+// Repository is a board as one scope sees it. A name is what Options.Find makes of
+// it.
 type Repository[C pool.Conn] struct {
 	board *Board[C]
 	scope jackfield.Scope
@@ -100,7 +101,11 @@ func (r *Repository[C]) GetMany(ctx context.Context, names ...string) Outcomes[C
 func (r *Repository[C]) Loaded() map[string]pool.Lease[C] {
 	out := make(map[string]pool.Lease[C])
 	for l := range r.board.Loaded(r.scope, "") {
-		out[string(l.Key().Server)] = l
+		if name, ok := r.name(l.Key().Server); ok {
+			out[name] = l
+		} else {
+			l.Release() // everybody's, but for this scope
+		}
 	}
 	return out
 }
@@ -110,8 +115,8 @@ func (r *Repository[C]) Loaded() map[string]pool.Lease[C] {
 func (r *Repository[C]) All(ctx context.Context) Outcomes[C] {
 	servers := r.board.o.All(r.scope)
 	names := make([]string, len(servers))
-	for i, s := range servers {
-		names[i] = string(s.ID)
+	for i := range servers {
+		names[i] = servers[i].Name
 	}
 	return r.GetMany(ctx, names...)
 }
@@ -121,9 +126,11 @@ func (r *Repository[C]) All(ctx context.Context) Outcomes[C] {
 // returns the cause of ctx when that ends first; the closing goes on. A connection
 // that everybody shares is the app scope's to disconnect.
 func (r *Repository[C]) Disconnect(ctx context.Context, name string) error {
-	return r.drain(ctx, func(k pool.Key) bool {
-		return k.Scope == r.scope && k.Server == jackfield.ServerID(name)
-	})
+	s, err := r.board.o.Find(r.scope, name)
+	if err != nil {
+		return err
+	}
+	return r.drain(ctx, func(k pool.Key) bool { return k.Scope == r.scope && k.Server == s.ID })
 }
 
 // DisconnectAll is Disconnect for all servers.
@@ -138,9 +145,19 @@ func (r *Repository[C]) drain(ctx context.Context, match func(pool.Key) bool) er
 
 // find looks a server up and checks that the scope may connect to it.
 func (r *Repository[C]) find(name string) (jackfield.Server, error) {
-	s, ok := r.board.o.Lookup(jackfield.ServerID(name))
-	if !ok {
-		return s, unknown(name)
+	s, err := r.board.o.Find(r.scope, name)
+	if err != nil {
+		return s, err
 	}
-	return s, r.board.refuse(&s, r.scope)
+	return s, r.board.forbidden(&s, r.scope)
+}
+
+// name is what the scope calls a server; false: it does not see it.
+func (r *Repository[C]) name(id jackfield.ServerID) (string, bool) {
+	known, ok := r.board.o.Lookup(id)
+	if !ok {
+		return "", false
+	}
+	s, err := r.board.o.Find(r.scope, known.Name)
+	return s.Name, err == nil && s.ID == id
 }
