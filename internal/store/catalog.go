@@ -20,32 +20,28 @@ const maxItems = 64 << 20
 
 // Save keeps listings and shapes, all of them or none.
 func (s *Store) Save(ctx context.Context, k catalog.Kept) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
+	return s.write(ctx, "the catalog was not kept", lockCatalog, func(ctx context.Context, tx *sql.Tx) error {
+		for i := range k.Listings {
+			if err := saveListing(ctx, tx, &k.Listings[i]); err != nil {
+				return err
+			}
+		}
+		for i := range k.Shapes {
+			if err := saveShape(ctx, tx, &k.Shapes[i]); err != nil {
+				return err
+			}
+		}
+		if len(k.Listings) == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM bodies WHERE NOT EXISTS (SELECT 1 FROM lists WHERE lists.sum = bodies.sum)")
 		return err
-	}
-	for i := range k.Listings {
-		if err = saveListing(ctx, tx, &k.Listings[i]); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-	}
-	for i := range k.Shapes {
-		if err = saveShape(ctx, tx, &k.Shapes[i]); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-	}
-	if len(k.Listings) > 0 {
-		_, err = tx.ExecContext(ctx, "DELETE FROM bodies WHERE NOT EXISTS (SELECT 1 FROM lists WHERE lists.sum = bodies.sum)")
-		if err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-	}
-	return tx.Commit()
+	})
 }
 
 func saveListing(ctx context.Context, tx *sql.Tx, l *catalog.KeptListing) error {
 	scope := l.Scope.String()
-	if _, err := tx.ExecContext(ctx, "DELETE FROM lists WHERE server = ? AND scope = ?", string(l.Server), scope); err != nil {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM lists WHERE server = $1 AND scope = $2", string(l.Server), scope); err != nil {
 		return err
 	}
 	for i := range l.Lists {
@@ -55,13 +51,13 @@ func saveListing(ctx context.Context, tx *sql.Tx, l *catalog.KeptListing) error 
 			continue // it is fetched anew
 		}
 		sum := sha256.Sum256(items)
-		if _, err := tx.ExecContext(ctx, "INSERT INTO bodies (sum, items) VALUES (?, ?) ON CONFLICT (sum) DO NOTHING", sum[:], items); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO bodies (sum, items) VALUES ($1, $2) ON CONFLICT (sum) DO NOTHING", sum[:], items); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO lists (server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			string(l.Server), scope, list.Kind.String(), list.Fingerprint, list.Fetched.UnixMilli(), list.TTL.Milliseconds(),
-			number(list.Told), number(list.Public), list.Cut, sum[:])
+			truth(list.Told), truth(list.Public), list.Cut, sum[:])
 		if err != nil {
 			return err
 		}
@@ -71,16 +67,16 @@ func saveListing(ctx context.Context, tx *sql.Tx, l *catalog.KeptListing) error 
 
 func saveShape(ctx context.Context, tx *sql.Tx, k *catalog.KeptShape) error {
 	if k.Shape.Version == "" {
-		_, err := tx.ExecContext(ctx, "DELETE FROM shapes WHERE server = ?", string(k.Server))
+		_, err := tx.ExecContext(ctx, "DELETE FROM shapes WHERE server = $1", string(k.Server))
 		return err
 	}
 	shape := &k.Shape
 	_, err := tx.ExecContext(ctx, `INSERT INTO shapes
 			(server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server) DO UPDATE SET
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (server) DO UPDATE SET
 			fingerprint = excluded.fingerprint, transport = excluded.transport, version = excluded.version, keeps_state = excluded.keeps_state,
 			capabilities = excluded.capabilities, server_info = excluded.server_info, instructions = excluded.instructions`,
-		string(k.Server), k.Fingerprint, shape.Transport, shape.Version, number(shape.Session),
+		string(k.Server), k.Fingerprint, shape.Transport, shape.Version, truth(shape.Session),
 		nothingNull(shape.Capabilities), nothingNull(shape.ServerInfo), shape.Instructions)
 	return err
 }
@@ -88,8 +84,8 @@ func saveShape(ctx context.Context, tx *sql.Tx, k *catalog.KeptShape) error {
 // nothingNull is raw, and not NULL when it is empty.
 func nothingNull(raw wire.Raw) []byte { return append([]byte{}, raw...) }
 
-// number is a truth value as every database writes it.
-func number(b bool) int {
+// truth is a truth value as every database writes it.
+func truth(b bool) int64 {
 	if b {
 		return 1
 	}
@@ -100,22 +96,26 @@ func number(b bool) int {
 // what and why, and is nil when there is nothing to say.
 func (s *Store) Load(ctx context.Context) (kept catalog.Kept, bad, err error) {
 	var bads []error
-	if err = s.listings(ctx, &kept, &bads); err == nil {
-		kept.Shapes, err = s.shapes(ctx, &bads)
-	}
+	err = s.read(ctx, "the catalog was not read", func(ctx context.Context, tx *sql.Tx) error {
+		kept, bads = catalog.Kept{}, nil
+		if err := listings(ctx, tx, &kept, &bads); err != nil {
+			return err
+		}
+		kept.Shapes, err = shapes(ctx, tx, &bads)
+		return err
+	})
 	if err != nil {
 		return catalog.Kept{}, nil, err
 	}
 	return kept, errors.Join(bads...), nil
 }
 
-func (s *Store) listings(ctx context.Context, kept *catalog.Kept, bads *[]error) error {
-	bodies, err := s.bodies(ctx)
+func listings(ctx context.Context, tx *sql.Tx, kept *catalog.Kept, bads *[]error) error {
+	bodies, err := bodies(ctx, tx)
 	if err != nil {
 		return err
 	}
-	return s.each(ctx, `SELECT server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum
-		FROM lists ORDER BY server, scope`, func(rows *sql.Rows) error {
+	return each(ctx, tx, func(rows *sql.Rows) error {
 		row := listRow{}
 		if err = row.scan(rows); err != nil {
 			return err
@@ -133,31 +133,17 @@ func (s *Store) listings(ctx context.Context, kept *catalog.Kept, bads *[]error)
 		l := &kept.Listings[n-1]
 		l.Lists = append(l.Lists, list)
 		return nil
-	})
-}
-
-// each calls f for each row, until it fails.
-func (s *Store) each(ctx context.Context, query string, f func(*sql.Rows) error) error {
-	rows, err := s.db.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() // Err has said what there is to say
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	}, `SELECT server, scope, kind, fingerprint, fetched, ttl, told, public, cut, sum
+		FROM lists ORDER BY server, scope`)
 }
 
 // sum is what a body is known by.
 type sum = [sha256.Size]byte
 
 // bodies reads the items of all lists, and splits each once.
-func (s *Store) bodies(ctx context.Context) (map[sum][]wire.Raw, error) {
+func bodies(ctx context.Context, tx *sql.Tx) (map[sum][]wire.Raw, error) {
 	all := map[sum][]wire.Raw{}
-	err := s.each(ctx, "SELECT items FROM bodies", func(rows *sql.Rows) error {
+	err := each(ctx, tx, func(rows *sql.Rows) error {
 		var items []byte
 		if err := rows.Scan(&items); err != nil {
 			return err
@@ -166,7 +152,7 @@ func (s *Store) bodies(ctx context.Context) (map[sum][]wire.Raw, error) {
 			all[sha256.Sum256(items)] = split // what rotted has another, which no list asks for
 		}
 		return nil
-	})
+	}, "SELECT items FROM bodies")
 	return all, err
 }
 
@@ -206,10 +192,9 @@ func (r *listRow) decode(bodies map[sum][]wire.Raw) (jackfield.Scope, catalog.Ke
 	}, nil
 }
 
-func (s *Store) shapes(ctx context.Context, bads *[]error) ([]catalog.KeptShape, error) {
+func shapes(ctx context.Context, tx *sql.Tx, bads *[]error) ([]catalog.KeptShape, error) {
 	var all []catalog.KeptShape
-	err := s.each(ctx, `SELECT server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions
-		FROM shapes ORDER BY server`, func(rows *sql.Rows) error {
+	err := each(ctx, tx, func(rows *sql.Rows) error {
 		var server, fingerprint string
 		var capabilities, info []byte
 		shape := exchange.Shape{}
@@ -226,7 +211,8 @@ func (s *Store) shapes(ctx context.Context, bads *[]error) ([]catalog.KeptShape,
 		}
 		all = append(all, catalog.KeptShape{Server: jackfield.ServerID(server), Fingerprint: fingerprint, Shape: shape})
 		return nil
-	})
+	}, `SELECT server, fingerprint, transport, version, keeps_state, capabilities, server_info, instructions
+		FROM shapes ORDER BY server`)
 	return all, err
 }
 
