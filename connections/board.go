@@ -41,7 +41,7 @@ type Options[C pool.Conn] struct {
 	// nil: 0. It is asked for each call. OwnCredentials says whether each person uses
 	// their own; nil: the definition does.
 	Credential     func(jackfield.ServerID, jackfield.Scope) uint64
-	OwnCredentials func(*jackfield.Server) bool
+	OwnCredentials func(jackfield.Server) bool
 
 	// For the pool; see pool.Options. Whatever Classify says, what is AuthRequired is
 	// dialed again for newer credentials, or after a Reset, and not before.
@@ -111,9 +111,6 @@ func New[C pool.Conn](o Options[C]) *Board[C] {
 	}
 	if o.Credential == nil {
 		o.Credential = func(jackfield.ServerID, jackfield.Scope) uint64 { return 0 }
-	}
-	if o.OwnCredentials == nil {
-		o.OwnCredentials = (*jackfield.Server).OwnCredentials
 	}
 	if o.Find == nil {
 		o.Find = func(_ jackfield.Scope, name string) (jackfield.Server, error) {
@@ -345,7 +342,7 @@ func (b *Board[C]) Loaded(owner jackfield.Scope, session string) iter.Seq[pool.L
 				if !ok || s.Invalid != "" {
 					break
 				}
-				l, ok := b.pool.TryAcquire(k, b.versions(&s, wide(b.o.OwnCredentials(&s), owner)))
+				l, ok := b.pool.TryAcquire(k, b.versions(&s, wide(b.own(&s), owner)))
 				if !ok {
 					continue
 				}
@@ -416,7 +413,7 @@ func (b *Board[C]) forbidden(s *jackfield.Server, owner jackfield.Scope) error {
 	case s.Usage.RequiresOAuth:
 		return jackfield.Errorf(jackfield.Forbidden,
 			"server %q is opened by each person's own sign-in, so nobody has a connection to it for everybody; ask for it as a person", s.Name)
-	case b.o.OwnCredentials(s):
+	case b.own(s):
 		return jackfield.Errorf(jackfield.Forbidden,
 			"server %q is used with each person's own credentials, so nobody has a connection to it for everybody; ask for it as a person", s.Name)
 	case s.Usage.OnDemand:
@@ -428,6 +425,14 @@ func (b *Board[C]) forbidden(s *jackfield.Server, owner jackfield.Scope) error {
 
 func unknown(name string) error {
 	return jackfield.Errorf(jackfield.NotFound, "there is no server named %q", name)
+}
+
+// own reports whether each person reaches s with their own credentials.
+func (b *Board[C]) own(s *jackfield.Server) bool {
+	if b.o.OwnCredentials != nil {
+		return b.o.OwnCredentials(*s)
+	}
+	return s.OwnCredentials()
 }
 
 // personalURL reports whether the address behind k depends on the caller, so that

@@ -67,7 +67,7 @@ func (b *Board[C]) call(w *Want, list bool) call {
 	c := call{
 		server:  w.Server.ID,
 		said:    w.Server.Usage.Sharing,
-		own:     b.o.OwnCredentials(&w.Server),
+		own:     b.own(&w.Server),
 		list:    list,
 		owner:   w.Owner,
 		session: w.Session,

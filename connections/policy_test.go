@@ -8,7 +8,7 @@ import (
 )
 
 func TestWhatTheAppsScopeOpens(t *testing.T) {
-	own := func(s *jackfield.Server) bool {
+	own := func(s jackfield.Server) bool {
 		return s.Usage.RequiresOAuth || s.About.Title == "needs a variable of each person"
 	}
 	variable := func(s *jackfield.Server) { s.About.Title = "needs a variable of each person" }
@@ -86,7 +86,7 @@ func TestWhatAPersonsScopeOpens(t *testing.T) {
 }
 
 func TestEachPersonsVariablesOpenTheirOwnConnection(t *testing.T) {
-	o := Options[*line]{OwnCredentials: func(*jackfield.Server) bool { return true }}
+	o := Options[*line]{OwnCredentials: func(jackfield.Server) bool { return true }}
 	boardWith(t, o, func(bt *boardTest) {
 		bt.add("docs", modern)
 		mine, theirs := bt.get(bt.user(), "docs"), bt.get(bt.b.Repository(bob), "docs")
