@@ -31,6 +31,13 @@ type of struct {
 	server  jackfield.ServerID
 }
 
+// limit is a rate that a call has to keep.
+type limit struct {
+	of
+	jackfield.Rate
+	name string
+}
+
 // bucket is what is left of one rate.
 type bucket struct {
 	of
@@ -61,11 +68,7 @@ const (
 // Failure that says which rate is used up and when the next call may be; then nothing
 // was counted.
 func (r *Rates) Admit(p jackfield.Principal, s *jackfield.Server) error {
-	wanted := [...]struct {
-		of
-		jackfield.Rate
-		limit string
-	}{
+	wanted := [...]limit{
 		{of{subject: p.Subject}, r.principal, limitPrincipal},
 		{of{server: s.ID}, s.Usage.Rate, limitServer},
 		{of{subject: p.Subject, server: s.ID}, s.Usage.PersonRate, limitPerson},
@@ -75,9 +78,11 @@ func (r *Rates) Admit(p jackfield.Principal, s *jackfield.Server) error {
 	}
 	now := time.Now()
 	var taken [len(wanted)]*bucket
-	refused, next := -1, now
+	var refuses *limit
+	next := now
 	r.mu.Lock()
-	for i, w := range wanted {
+	for i := range wanted {
+		w := &wanted[i]
 		if !bounds(w.Rate) {
 			continue
 		}
@@ -85,12 +90,12 @@ func (r *Rates) Admit(p jackfield.Principal, s *jackfield.Server) error {
 		taken[i] = b
 		if tokens := b.left.TokensAt(now); tokens < 1 {
 			// The rate whose next call is last: before it, no other helps.
-			if at := now.Add(b.takes(1 - tokens)); refused < 0 || at.After(next) {
-				refused, next = i, at
+			if at := now.Add(b.takes(1 - tokens)); refuses == nil || at.After(next) {
+				refuses, next = w, at
 			}
 		}
 	}
-	if refused < 0 {
+	if refuses == nil {
 		for _, b := range taken {
 			if b != nil {
 				b.left.AllowN(now, 1)
@@ -99,21 +104,21 @@ func (r *Rates) Admit(p jackfield.Principal, s *jackfield.Server) error {
 		}
 	}
 	r.mu.Unlock()
-	if refused < 0 {
+	if refuses == nil {
 		return nil
 	}
-	return exhausted(p, s, wanted[refused].limit, wanted[refused].Rate, now, next)
+	return exhausted(p, s, *refuses, now, next)
 }
 
 // exhausted is the error of a rate that is used up.
-func exhausted(p jackfield.Principal, s *jackfield.Server, limit string, at jackfield.Rate, now, next time.Time) error {
+func exhausted(p jackfield.Principal, s *jackfield.Server, l limit, now, next time.Time) error {
 	what := map[string]string{
 		limitPrincipal: fmt.Sprintf("%q may make", p.Subject),
 		limitServer:    fmt.Sprintf("server %q may be sent", s.Name),
 		limitPerson:    fmt.Sprintf("each person may send server %q", s.Name),
-	}[limit]
+	}[l.name]
 	wait := max((next.Sub(now) + 99*time.Millisecond).Truncate(100*time.Millisecond), 100*time.Millisecond)
-	err := jackfield.OverLimit(limit, "%s %d calls in %s, and these are used up; try again in %s", what, at.Calls, short(at.Per), wait)
+	err := jackfield.OverLimit(l.name, "%s %d calls in %s, and these are used up; try again in %s", what, l.Calls, short(l.Per), wait)
 	jackfield.FailureOf(err).Next = next
 	return err
 }
