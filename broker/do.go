@@ -105,7 +105,11 @@ func (q *query) named(ctx context.Context, k catalog.Kind) (exchange.Result, err
 		if err := q.v.Settle(ctx, q.owner, k, name, waitName); err != nil {
 			return exchange.Result{}, err
 		}
-		t, ok = q.v.Find(q.owner, k, name)
+		if t, ok = q.v.Find(q.owner, k, name); !ok {
+			if err := q.v.Lacking(q.owner, k, name); err != nil {
+				return exchange.Result{}, err
+			}
+		}
 	}
 	if !ok {
 		return exchange.Result{}, q.unknownName(k, name)

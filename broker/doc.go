@@ -10,8 +10,10 @@
 //
 // # What holds
 //
-//  1. A caller reaches a server only if it is in the caller's view, a tool only if
-//     the server's filter lets it through.
+//  1. A caller reaches a server only if it is among those that Options.Sees says, a
+//     tool only if the server's filter, as it is for this caller, lets it through. That
+//     is asked once for each request, and decides for lists, calls, links, tasks,
+//     subscriptions and what is heard of changes.
 //  2. A call is sent twice, on two connections, only when it is proven that the
 //     server never took it, or when it was not answered and twice does no more than
 //     once (replay.go). Nobody's call goes on silently after a session that was the
@@ -20,5 +22,15 @@
 //  4. Upstream streams are open while somebody listens, one for each connection,
 //     shared by all who listen to it.
 //  5. Nobody who listens can hold up who delivers.
-//  6. Every table has a bound: calls under way, in all and of one principal, listeners, subscriptions, remembered links.
+//  6. Every table has a bound: calls under way, in all and of one principal, listeners,
+//     subscriptions, remembered links, views.
+//  7. Who listens and loses a server hears no more of it once Changed has returned.
+//
+// # What is the same for everybody
+//
+// A page of a list may be kept for everybody (cacheScope "public") only if everybody
+// sees the same servers, and every server says so of its list. Of a list of servers
+// alone nobody can tell whether others see more or less, so Options.Public says it: with
+// one principal, whoever is at the keyboard or has the one token, everything is the same
+// for everybody; where there are people, nothing is.
 package broker

@@ -142,17 +142,22 @@ func TestListingsOfOwnersAreBounded(t *testing.T) {
 
 func TestTablesOfOwnersAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, Options{}, "a")
-		w.own("a", true)
+		const most = 1 << 20
+		w := newWorld(t, Options{Limits: Limits{Tables: most}}, "a")
+		w.own("a", false)
 		v := w.view("a")
-		for i := range maxOwners + 50 {
+		for i := range 5000 {
 			w.listFor(jackfield.User(fmt.Sprint(i)), v, Tools, "")
+			w.listFor(ann, v, Tools, "").want(t, "a__of-ann")
 		}
-		if n := len(v.owners); n != maxOwners {
+		if n := len(v.owners); n < 100 || n > most/tablesSize {
 			t.Errorf("tables of %d owners are kept", n)
 		}
-		if v.owners[jackfield.User("0")] != nil || v.owners[jackfield.User(fmt.Sprint(maxOwners+49))] == nil {
-			t.Error("not the oldest were dropped")
+		if w.c.shelf.bytes > most || w.c.shelf.bytes < most/2 {
+			t.Errorf("%d bytes are kept", w.c.shelf.bytes)
+		}
+		if v.owners[jackfield.User("0")] != nil || v.owners[jackfield.User("4999")] == nil || v.owners[ann] == nil {
+			t.Error("not those were dropped that nobody looked at")
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
@@ -42,7 +43,7 @@ type Options struct {
 	Fetch func(ctx context.Context, s jackfield.Server, owner jackfield.Scope, kinds Kinds) (Fetched, error)
 	// OwnCredentials reports whether each person reaches the server with
 	// credentials of their own, so that what is not public must be kept for each of
-	// them. Nil: Usage.RequiresOAuth says so.
+	// them. Nil: the definition says so.
 	OwnCredentials func(jackfield.Server) bool
 	// Store keeps listings and shapes for the next process, which takes them in with
 	// Restore. Nil: they end with this one.
@@ -62,6 +63,7 @@ type Limits struct {
 	Owners int           // listings kept that belong to one owner; 10,000
 	Items  int           // items on one page of a view; 1,000
 	Bytes  int           // bytes of items on one page of a view; 1 MiB
+	Tables int           // bytes, about, of the tables and pages of all views that are kept; 256 MiB
 }
 
 // Hooks tell what happens. They are called without a lock held and must not
@@ -93,6 +95,8 @@ type Catalog struct {
 	visits  chan struct{}  // a place for each visit under way
 	running sync.WaitGroup // goroutines of visits
 	changes watchers
+	alike   alike
+	shelf   shelf
 
 	// gen grows with everything that a table or its freshness could depend on,
 	// except time.
@@ -102,7 +106,8 @@ type Catalog struct {
 	closed  bool
 	seq     uint64 // counts invalidations
 	entries map[key]*entry
-	owned   *list.List // the entries that belong to one owner, the last used first
+	of      map[jackfield.ServerID]map[jackfield.Scope]*entry // the same by server
+	owned   *list.List                                        // the entries that belong to one owner, the last used first
 	shapes  map[jackfield.ServerID]shapeRecord
 	unsaved unsaved
 }
@@ -115,9 +120,6 @@ type shapeRecord struct {
 
 // New makes a Catalog. Close must be called in the end.
 func New(o Options) *Catalog {
-	if o.OwnCredentials == nil {
-		o.OwnCredentials = func(s jackfield.Server) bool { return s.Usage.RequiresOAuth }
-	}
 	set := func(field *int, value int) {
 		if *field <= 0 {
 			*field = value
@@ -127,6 +129,7 @@ func New(o Options) *Catalog {
 	set(&o.Limits.Owners, 10_000)
 	set(&o.Limits.Items, 1000)
 	set(&o.Limits.Bytes, 1<<20)
+	set(&o.Limits.Tables, 256<<20)
 	if o.Limits.Fetch <= 0 {
 		o.Limits.Fetch = time.Minute
 	}
@@ -135,6 +138,9 @@ func New(o Options) *Catalog {
 		o: o, ctx: ctx, stop: stop,
 		visits:  make(chan struct{}, o.Limits.Visits),
 		entries: map[key]*entry{},
+		of:      map[jackfield.ServerID]map[jackfield.Scope]*entry{},
+		alike:   alike{of: map[print][]weak.Pointer[listing]{}},
+		shelf:   shelf{most: o.Limits.Tables},
 		owned:   list.New(),
 		shapes:  map[jackfield.ServerID]shapeRecord{},
 		unsaved: unsaved{listings: map[key]struct{}{}, shapes: map[jackfield.ServerID]struct{}{}},
@@ -216,12 +222,38 @@ func (c *Catalog) Keep(servers []jackfield.Server) {
 func (c *Catalog) Retry(id jackfield.ServerID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for k, e := range c.entries {
-		if k.server == id {
-			e.retry = time.Time{}
-		}
+	c.seq++
+	for _, e := range c.of[id] {
+		e.admitLocked(c.seq)
 	}
 	c.gen.Add(1)
+}
+
+// Renewed says that owner reaches the server on other credentials than before; the
+// app's scope: everybody does. What was listed on the old ones is listed anew when
+// somebody asks, and so is what could not be listed for want of them.
+func (c *Catalog) Renewed(id jackfield.ServerID, owner jackfield.Scope) {
+	var told []Change
+	c.mu.Lock()
+	for scope, e := range c.of[id] {
+		if scope == owner || owner == jackfield.App() {
+			newly := c.invalidateLocked(e, AllKinds, true)
+			e.admitLocked(c.seq)
+			told = append(told, Change{Server: id, Scope: scope, Kinds: newly})
+		}
+	}
+	c.mu.Unlock()
+	for _, ch := range told {
+		c.changes.tell(ch)
+	}
+}
+
+// own reports whether each person reaches the server on their own credentials.
+func (c *Catalog) own(s *jackfield.Server) bool {
+	if c.o.OwnCredentials != nil {
+		return c.o.OwnCredentials(*s)
+	}
+	return s.OwnCredentials()
 }
 
 // ParamHeaders says which arguments of a tool travel in headers as well. The tool

@@ -18,7 +18,9 @@
 // say (legacy ones): until they tell of a change while a stream is open that would
 // tell, else for 5 minutes, fetched ahead of time while it is in use, and anew with
 // every new connection. A visit that fails leaves the last good list in place, with
-// its age and the reason, and the next visit waits longer. Whoever was given less
+// its age and the reason, and the next visit waits longer; one that fails because
+// credentials are missing, or let nobody in, is the last until somebody does
+// something about it (Renewed, Retry, Connected, a new version). Whoever was given less
 // than there turns out to be is told: a Change goes to all who watch.
 //
 // # What holds
@@ -31,7 +33,11 @@
 //  4. A table of final names is immutable; resolve(final(x)) == x for each row of
 //     it; and a final name depends on nothing but its server and its tool.
 //  5. No fetch, hook or channel receive under the lock.
-//  6. Listings of owners, views and pages have bounds.
+//  6. Listings of owners and pages have bounds, and so has what the tables of all
+//     views take together. Lists that say the same are in memory once, whoever they
+//     were listed for.
+//  7. A view shows its servers as they stand in it, tool filters included; a table is
+//     never another view's.
 //
 // Items are parsed once, when they are fetched, and only to find what they are
 // called; what a client gets is the server's own bytes with that one member

@@ -43,6 +43,8 @@ type entry struct {
 	failures int       // in a row
 	failed   time.Time // when the first of them was
 	retry    time.Time // no visit before this
+	barred   bool      // no visit before somebody does something: credentials are missing, or not good
+	renewed  uint64    // Catalog.seq, when somebody last did
 	err      error     // of the last visit; nil: it succeeded
 
 	use *list.Element // in Catalog.owned; nil for what belongs to everybody
@@ -130,10 +132,10 @@ func (e *entry) lasts(k Kind, now time.Time) (ttl time.Duration, look time.Time)
 }
 
 // entryLocked finds the entry that holds, or will hold, the server's list of the
-// kind for owner. mu is held.
-func (c *Catalog) entryLocked(s *jackfield.Server, owner jackfield.Scope, k Kind) *entry {
+// kind for owner. own: each person reaches it on their own credentials. mu is held.
+func (c *Catalog) entryLocked(s *jackfield.Server, own bool, owner jackfield.Scope, k Kind) *entry {
 	scope := jackfield.App()
-	if c.o.OwnCredentials(*s) {
+	if own {
 		scope = owner
 		own := c.entries[key{s.ID, owner}]
 		if own == nil || own.lists[k].list == nil {
@@ -155,6 +157,10 @@ func (c *Catalog) ensureLocked(k key) *entry {
 	if e == nil {
 		e = &entry{key: k}
 		c.entries[k] = e
+		if c.of[k.server] == nil {
+			c.of[k.server] = map[jackfield.Scope]*entry{}
+		}
+		c.of[k.server][k.scope] = e
 		if k.scope != jackfield.App() {
 			e.use = c.owned.PushFront(e)
 			if c.owned.Len() > c.o.Limits.Owners {
@@ -177,13 +183,24 @@ func (c *Catalog) renewLocked(e *entry, s *jackfield.Server) {
 		c.invalidateLocked(e, AllKinds, false)
 	}
 	e.version = s.Version
-	e.failures, e.retry, e.err = 0, time.Time{}, nil
+	e.admitLocked(c.seq)
+	e.err = nil
+}
+
+// admitLocked ends the pause after failures, as of seq. mu is held.
+func (e *entry) admitLocked(seq uint64) {
+	e.failures, e.retry, e.barred, e.renewed = 0, time.Time{}, false, seq
 }
 
 // forgetLocked drops an entry. A visit under way goes on and comes to nothing. mu
 // is held.
 func (c *Catalog) forgetLocked(e *entry) {
 	delete(c.entries, e.key)
+	if of := c.of[e.server]; len(of) > 1 {
+		delete(of, e.scope)
+	} else {
+		delete(c.of, e.server)
+	}
 	if e.use != nil {
 		c.owned.Remove(e.use)
 	}
@@ -247,7 +264,7 @@ func (c *Catalog) Invalidate(s jackfield.Server, owner jackfield.Scope, method s
 // audiencesLocked are the entries that show what owner's connections to the server
 // tell of. mu is held.
 func (c *Catalog) audiencesLocked(s *jackfield.Server, owner jackfield.Scope) []*entry {
-	if !c.o.OwnCredentials(*s) {
+	if !c.own(s) {
 		owner = jackfield.App()
 	}
 	e, all := c.entries[key{s.ID, owner}], c.entries[key{s.ID, jackfield.App()}]
@@ -286,7 +303,7 @@ func (c *Catalog) Connected(s jackfield.Server, owner jackfield.Scope) {
 		if e.fetch != nil {
 			continue // it may well be the visit's own connection
 		}
-		e.retry = time.Time{}
+		e.retry, e.barred = time.Time{}, false
 		c.ageLocked(e)
 		if e.listed() && time.Since(e.visited) >= minReconnect {
 			c.visitLocked(e, s, owner)

@@ -27,7 +27,7 @@ type fetch struct {
 // way or it is too early for the next. mu is held.
 func (c *Catalog) visitLocked(e *entry, s jackfield.Server, owner jackfield.Scope) {
 	now := time.Now()
-	if c.closed || e.fetch != nil || now.Before(e.retry) || s.Version < e.version {
+	if c.closed || e.fetch != nil || now.Before(e.retry) || s.Version < e.version || c.barredLocked(e, owner) {
 		return
 	}
 	var kinds Kinds
@@ -47,6 +47,17 @@ func (c *Catalog) visitLocked(e *entry, s jackfield.Server, owner jackfield.Scop
 	c.running.Go(func() { c.visit(f) })
 }
 
+// barredLocked reports whether a visit on the owner's credentials is known to come to
+// nothing. mu is held.
+func (c *Catalog) barredLocked(e *entry, owner jackfield.Scope) bool {
+	if e.scope != owner {
+		if own := c.entries[key{e.server, owner}]; own != nil && own.barred {
+			return true
+		}
+	}
+	return e.barred
+}
+
 // visit asks the server and stores what it says.
 func (c *Catalog) visit(f *fetch) {
 	began := time.Now()
@@ -57,7 +68,7 @@ func (c *Catalog) visit(f *fetch) {
 		for k := range Kind(numKinds) {
 			if f.kinds.Has(k) && got.Lists[k].Err == nil {
 				var out outcasts
-				lists[k] = prepare(k, got.Lists[k].Items, checksHeaders(&f.server, got.Shape), out.add)
+				lists[k] = c.alike.one(k, prepare(k, got.Lists[k].Items, checksHeaders(&f.server, got.Shape), out.add))
 				for _, x := range out {
 					c.dropped(f.server, k, x.name, x.reason, x.items)
 				}
@@ -111,7 +122,7 @@ func (c *Catalog) storeLocked(f *fetch, got Fetched, lists [numKinds]*listing, e
 		return nil // forgotten, or about a definition that is no longer in force
 	}
 	if err != nil {
-		e.failLocked(err)
+		c.failLocked(f, err)
 		return nil
 	}
 	if got.Shape.Version != "" {
@@ -133,7 +144,7 @@ func (c *Catalog) storeLocked(f *fetch, got Fetched, lists [numKinds]*listing, e
 		}
 	}
 	if failed != nil {
-		e.failLocked(failed)
+		c.failLocked(f, failed)
 	} else {
 		e.failures, e.retry, e.failed, e.err = 0, time.Time{}, time.Time{}, nil
 	}
@@ -147,7 +158,7 @@ func (c *Catalog) storeLocked(f *fetch, got Fetched, lists [numKinds]*listing, e
 // homeLocked is the entry that a list belongs to, now that its audience is known.
 // It takes the list away from where it stood if its audience changed. mu is held.
 func (c *Catalog) homeLocked(f *fetch, k Kind, public bool) *entry {
-	if !c.o.OwnCredentials(f.server) {
+	if !c.own(&f.server) {
 		return f.entry
 	}
 	own, all := key{f.server.ID, f.owner}, key{f.server.ID, jackfield.App()}
@@ -195,8 +206,16 @@ func (e *entry) storeLocked(c *Catalog, k Kind, list *listing, from *List, f *fe
 	return tell
 }
 
-// failLocked counts a visit that failed and puts the next one off. mu is held.
-func (e *entry) failLocked(err error) {
+// failLocked counts a visit that failed and puts the next one off: until somebody
+// does something about the credentials, if that is what it failed for. mu is held.
+func (c *Catalog) failLocked(f *fetch, err error) {
+	e := f.entry
+	if jackfield.CodeOf(err) == jackfield.AuthRequired {
+		if e.scope != f.owner && c.own(&f.server) {
+			e = c.ensureLocked(key{e.server, f.owner}) // nobody else lacks anything
+		}
+		e.barred = f.began >= e.renewed
+	}
 	now := time.Now()
 	if e.failures == 0 {
 		e.failed = now
@@ -241,7 +260,7 @@ func (c *Catalog) pending(v *View, owner jackfield.Scope, k Kind, asked time.Tim
 		if could != nil && !could(s) {
 			continue
 		}
-		e := c.entryLocked(s, owner, k)
+		e := c.entryLocked(s, v.owns[i], owner, k)
 		n := e.need(k, now)
 		if n == fresh {
 			continue
@@ -270,8 +289,8 @@ func (c *Catalog) pending(v *View, owner jackfield.Scope, k Kind, asked time.Tim
 }
 
 // Warm lists the servers that this process has never listed, three at a time, and
-// returns when each was tried or ctx ends. Servers that are invalid, on demand, or reached
-// on a person's own credentials are left alone.
+// returns when each was tried or ctx ends. Servers that are invalid, on demand, one
+// person's alone, or reached on each person's own credentials are left alone.
 func (c *Catalog) Warm(ctx context.Context, servers []jackfield.Server) {
 	next := make(chan jackfield.Server)
 	var workers sync.WaitGroup
@@ -283,7 +302,7 @@ func (c *Catalog) Warm(ctx context.Context, servers []jackfield.Server) {
 		})
 	}
 	for _, s := range servers {
-		if s.Invalid != "" || s.Usage.OnDemand || c.o.OwnCredentials(s) {
+		if s.Invalid != "" || s.Usage.OnDemand || s.Scope.Kind == jackfield.ScopeUser || c.own(&s) {
 			continue
 		}
 		select {
@@ -301,7 +320,7 @@ func (c *Catalog) Warm(ctx context.Context, servers []jackfield.Server) {
 // while.
 func (c *Catalog) warm(ctx context.Context, s jackfield.Server) {
 	c.mu.Lock()
-	e := c.entryLocked(&s, jackfield.App(), Tools)
+	e := c.entryLocked(&s, false, jackfield.App(), Tools)
 	if now := time.Now(); e.need(Tools, now) >= changed || e.lists[Tools].restored {
 		c.visitLocked(e, s, jackfield.App())
 	}

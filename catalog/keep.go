@@ -238,14 +238,14 @@ func (l *KeptListing) newest() int64 {
 // restoreLocked takes in the lists of one entry and reports whether what is kept
 // of it is right. mu is held.
 func (c *Catalog) restoreLocked(k key, s *jackfield.Server, fingerprint string, shape exchange.Shape, lists []KeptList) (right bool) {
-	if k.scope != jackfield.App() && !c.o.OwnCredentials(*s) {
+	if k.scope != jackfield.App() && !c.own(s) {
 		return false
 	}
 	right = true
 	now := time.Now()
 	for i := range lists {
 		l := &lists[i]
-		if l.Fingerprint != fingerprint || l.Kind >= numKinds || k.scope == jackfield.App() && !l.Public && c.o.OwnCredentials(*s) {
+		if l.Fingerprint != fingerprint || l.Kind >= numKinds || k.scope == jackfield.App() && !l.Public && c.own(s) {
 			right = false
 			continue
 		}
@@ -259,7 +259,7 @@ func (c *Catalog) restoreLocked(k key, s *jackfield.Server, fingerprint string, 
 			fetched = now // another clock
 		}
 		e.lists[l.Kind] = state{aged: true, restored: true, record: record{
-			list:        prepare(l.Kind, l.Items, checksHeaders(s, shape), func(string, string) { right = false }),
+			list:        c.alike.one(l.Kind, prepare(l.Kind, l.Items, checksHeaders(s, shape), func(string, string) { right = false })),
 			fingerprint: l.Fingerprint,
 			fetched:     fetched, ttl: l.TTL, told: l.Told, public: l.Public, cut: l.Cut,
 		}}

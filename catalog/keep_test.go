@@ -15,8 +15,8 @@ import (
 	"github.com/jackfield-dev/jackfield/wire"
 )
 
-// shelf is a store in memory.
-type shelf struct {
+// cellar is a store in memory.
+type cellar struct {
 	mu       sync.Mutex
 	listings map[key]KeptListing
 	shapes   map[jackfield.ServerID]KeptShape
@@ -26,11 +26,11 @@ type shelf struct {
 	tries    int
 }
 
-func newShelf() *shelf {
-	return &shelf{listings: map[key]KeptListing{}, shapes: map[jackfield.ServerID]KeptShape{}}
+func newShelf() *cellar {
+	return &cellar{listings: map[key]KeptListing{}, shapes: map[jackfield.ServerID]KeptShape{}}
 }
 
-func (s *shelf) Save(ctx context.Context, k Kept) error {
+func (s *cellar) Save(ctx context.Context, k Kept) error {
 	s.mu.Lock()
 	took, err := s.took, s.err
 	s.tries++
@@ -61,14 +61,14 @@ func (s *shelf) Save(ctx context.Context, k Kept) error {
 	return nil
 }
 
-func (s *shelf) set(f func(*shelf)) {
+func (s *cellar) set(f func(*cellar)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(s)
 }
 
-// all is what the shelf holds.
-func (s *shelf) all() Kept {
+// all is what the cellar holds.
+func (s *cellar) all() Kept {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,8 +82,8 @@ func (s *shelf) all() Kept {
 	return k
 }
 
-// names are the tools that the shelf holds of a server.
-func (s *shelf) names(t *testing.T, server string, scope jackfield.Scope) []string {
+// names are the tools that the cellar holds of a server.
+func (s *cellar) names(t *testing.T, server string, scope jackfield.Scope) []string {
 	t.Helper()
 	for _, l := range s.all().Listings {
 		if l.Server != jackfield.ServerID(server) || l.Scope != scope {
@@ -108,12 +108,12 @@ func (s *shelf) names(t *testing.T, server string, scope jackfield.Scope) []stri
 }
 
 // keeping are options with a store.
-func keeping(s *shelf) Options {
+func keeping(s *cellar) Options {
 	return Options{Store: s, Fingerprint: func(d jackfield.Server) string { return d.Endpoint.URL }}
 }
 
 // again is the same world after a restart.
-func (w *world) again(o Options, s *shelf) *world {
+func (w *world) again(o Options, s *cellar) *world {
 	w.t.Helper()
 	next := newWorld(w.t, o)
 	next.servers = w.servers
@@ -267,7 +267,7 @@ func TestPrivateListsAreKeptForTheirOwnersAlone(t *testing.T) {
 		if n := len(s.all().Listings); n != 0 {
 			t.Errorf("%d listings are kept", n)
 		}
-		s.set(func(s *shelf) {
+		s.set(func(s *cellar) {
 			s.listings[key{"a", jackfield.App()}] = KeptListing{Server: "a", Lists: []KeptList{{Items: []wire.Raw{thing(Tools, "whose")}, Fetched: time.Now()}}}
 		})
 		w.servers["a"].def.Usage.RequiresOAuth = true
@@ -414,7 +414,7 @@ func TestAStoreThatFailsHurtsNobodyAndIsTriedAgain(t *testing.T) {
 		if len(s.all().Listings) != 0 || len(told) != s.tries || told[0] == nil {
 			t.Errorf("told %d times, first %v", len(told), told[0])
 		}
-		s.set(func(s *shelf) { s.err = nil })
+		s.set(func(s *cellar) { s.err = nil })
 		sleep(2 * time.Minute)
 		if names := s.names(t, "a", jackfield.App()); !slices.Equal(names, []string{"t59"}) || told[len(told)-1] != nil {
 			t.Errorf("kept %q when the disk had room again", names)
@@ -445,7 +445,7 @@ func TestWhatIsNotSavedYetIsBounded(t *testing.T) {
 		if n > 21 {
 			t.Errorf("%d keys wait for the store", n)
 		}
-		s.set(func(s *shelf) { s.err = nil })
+		s.set(func(s *cellar) { s.err = nil })
 	})
 }
 
@@ -455,7 +455,7 @@ func TestCloseSavesWhatIsLeft(t *testing.T) {
 		s.took = time.Hour // longer than one may take
 		w := newWorld(t, keeping(s), "a")
 		w.list(w.view("a"), Tools)
-		s.set(func(s *shelf) { s.took = time.Second })
+		s.set(func(s *cellar) { s.took = time.Second })
 		if err := w.c.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -470,7 +470,7 @@ func TestCloseSavesWhatIsLeft(t *testing.T) {
 		if err := w.c.Close(t.Context()); !errors.Is(err, errDown) {
 			t.Errorf("Close: %v", err)
 		}
-		s.set(func(s *shelf) { s.err = nil }) // for the Close at the end of the test
+		s.set(func(s *cellar) { s.err = nil }) // for the Close at the end of the test
 	})
 }
 
@@ -481,7 +481,7 @@ func TestASaveThatHangsIsGivenUp(t *testing.T) {
 		w := newWorld(t, keeping(s), "a")
 		w.list(w.view("a"), Tools)
 		sleep(saveWithin / 2)
-		s.set(func(s *shelf) { s.took = 0 })
+		s.set(func(s *cellar) { s.took = 0 })
 		sleep(saveWithin/2 + firstSave)
 		if names := s.names(t, "a", jackfield.App()); len(names) != 1 || s.tries != 2 {
 			t.Errorf("kept %q after %d tries", names, s.tries)

@@ -41,7 +41,10 @@ func FinalName(server, tool string) string {
 // couldName reports whether a tool of the server could have the final name.
 func couldName(server, name string) bool {
 	s := clean(server)
-	return strings.HasPrefix(name, s[:min(len(s), minServer)])
+	if len(s) <= minServer {
+		return strings.HasPrefix(name, s+separator)
+	}
+	return strings.HasPrefix(name, s[:minServer])
 }
 
 // isPlain reports whether server__tool is a final name that splits in one way

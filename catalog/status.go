@@ -23,7 +23,8 @@ type Listing struct {
 	Visiting bool      // it is being fetched
 	Err      error     // why the last visit failed; nil: it did not
 	Since    time.Time // of the first failure in a row
-	Retry    time.Time // no visit before this; zero: at once
+	Barred   bool      // no visit until somebody signs in, enters what is missing, or changes the definition
+	Retry    time.Time // no visit before this; zero: at once, or when somebody has done something
 }
 
 // ListStatus is the status of one list.
@@ -45,10 +46,8 @@ func (c *Catalog) Status(s jackfield.Server) Status {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	now := time.Now()
-	for k, e := range c.entries {
-		if k.server == s.ID {
-			st.Listings = append(st.Listings, e.status(now))
-		}
+	for _, e := range c.of[s.ID] {
+		st.Listings = append(st.Listings, e.status(now))
 	}
 	slices.SortFunc(st.Listings, func(a, b Listing) int {
 		return cmp.Or(cmp.Compare(a.Scope.Kind, b.Scope.Kind), cmp.Compare(a.Scope.ID, b.Scope.ID))
@@ -57,7 +56,7 @@ func (c *Catalog) Status(s jackfield.Server) Status {
 }
 
 func (e *entry) status(now time.Time) Listing {
-	l := Listing{Scope: e.scope, Visiting: e.fetch != nil, Err: e.err, Since: e.failed, Retry: e.retry}
+	l := Listing{Scope: e.scope, Visiting: e.fetch != nil, Err: e.err, Since: e.failed, Retry: e.retry, Barred: e.barred}
 	for k := range Kind(numKinds) {
 		s := &e.lists[k]
 		if l.Lists[k].Err = s.err; s.list == nil {

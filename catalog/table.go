@@ -20,6 +20,7 @@ type table struct {
 	kind    Kind
 	only    bool
 	limits  Limits
+	shelf   *shelf
 	deps    []*listing // what it was built from, one for each server, of tools two; nil: never listed
 	rows    []row
 	byKey   map[string]int32   // row of each final name or URI
@@ -29,11 +30,14 @@ type table struct {
 	linked    map[string][]*jackfield.Server // who links to each URI; of tools
 	elsewhere map[owned]bool                 // links that the view must rewrite
 
-	fresh atomic.Pointer[freshness]
 	first atomic.Pointer[written] // the first page, as it was last written
 
 	two       bool                     // some items differ before 2026-07-28
 	firstBare atomic.Pointer[wire.Raw] // the first page as the revisions before know it
+
+	// Protected by shelf.mu.
+	size    int // about, in bytes, without what is listed
+	holders int // how many tables have it
 }
 
 // row is one thing under its final name.
@@ -66,7 +70,7 @@ type freshness struct {
 
 // build makes the table of what the servers of the view list.
 func (v *View) build(k Kind, deps []*listing) *table {
-	t := &table{kind: k, only: v.only, limits: v.c.o.Limits, deps: deps}
+	t := &table{kind: k, only: v.only, limits: v.c.o.Limits, shelf: &v.c.shelf, deps: deps}
 	lists, others := deps[:len(v.servers)], deps[len(v.servers):]
 	n := 0
 	for _, l := range lists {
@@ -91,6 +95,7 @@ func (v *View) build(k Kind, deps []*listing) *table {
 			}
 			t.rows = append(t.rows, r)
 			t.two = t.two || it.bare != nil
+			t.size += rowSize + len(r.final)
 		}
 	}
 	if !v.only && k >= Resources {
@@ -215,6 +220,13 @@ type written struct {
 	text    wire.Raw
 }
 
+func (w *written) size() int {
+	if w == nil {
+		return 0
+	}
+	return len(w.text)
+}
+
 // page writes the page that begins with the row from. The result is shared and
 // must not change.
 func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
@@ -239,7 +251,10 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	}
 	b = append(b, bare[1:]...)
 	if from == 0 {
-		t.first.Store(&written{seconds: seconds, public: f.public, text: b})
+		was := t.first.Swap(&written{seconds: seconds, public: f.public, text: b})
+		if was == nil || len(was.text) != len(b) {
+			t.shelf.grew(t, len(b)-was.size())
+		}
 	}
 	return b
 }
@@ -251,8 +266,8 @@ func (t *table) bare(from int) wire.Raw {
 		return *w
 	}
 	b := t.write(from, true)
-	if from == 0 {
-		t.firstBare.Store(&b)
+	if from == 0 && t.firstBare.CompareAndSwap(nil, &b) {
+		t.shelf.grew(t, len(b))
 	}
 	return b
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -19,25 +18,15 @@ import (
 type View struct {
 	c       *Catalog
 	servers []jackfield.Server // usable ones
+	owns    []bool             // of each, whether people reach it on their own credentials
 	only    bool               // one server, under its own names
 	own     bool               // what is seen depends on the owner
 	private bool               // others see something else, whatever servers say
 
-	shared tables // when it does not
+	shared *tables // everybody's; where it depends on the owner, those of the last who looked
 	mu     sync.Mutex
-	owners map[jackfield.Scope]*ownTables // when it does; at most maxOwners
-	clock  uint64                         // counts uses of owners
+	owners map[jackfield.Scope]*tables // where it does; the shelf bounds them
 }
-
-// tables are a view's tables, one for each kind; nil until somebody looks.
-type tables [numKinds]atomic.Pointer[table]
-
-type ownTables struct {
-	tables
-	used uint64 // View.clock
-}
-
-const maxOwners = 1000
 
 // View makes the view of the servers given, in their order. Invalid ones are left
 // out. The slice must not change any more.
@@ -45,11 +34,13 @@ func (c *Catalog) View(servers []jackfield.Server) *View {
 	if slices.ContainsFunc(servers, func(s jackfield.Server) bool { return s.Invalid != "" }) {
 		servers = slices.DeleteFunc(slices.Clone(servers), func(s jackfield.Server) bool { return s.Invalid != "" })
 	}
-	return &View{
-		c: c, servers: servers,
-		own:    slices.ContainsFunc(servers, c.o.OwnCredentials),
-		owners: map[jackfield.Scope]*ownTables{},
+	v := &View{c: c, servers: servers, owns: make([]bool, len(servers)), owners: map[jackfield.Scope]*tables{}}
+	for i := range servers {
+		v.owns[i] = c.own(&servers[i])
+		v.own = v.own || v.owns[i]
 	}
+	v.shared = c.shelf.tables(v, jackfield.App())
+	return v
 }
 
 // Only makes the view of one server under its own names and URIs.
@@ -179,7 +170,7 @@ func (v *View) Unlisted(owner jackfield.Scope, k Kind) []string {
 	var names []string
 	for i := range v.servers {
 		s := &v.servers[i]
-		e := v.c.entryLocked(s, owner, k)
+		e := v.c.entryLocked(s, v.owns[i], owner, k)
 		switch {
 		case e.lists[k].list != nil:
 		case e.err != nil && e.fetch == nil:
@@ -189,6 +180,23 @@ func (v *View) Unlisted(owner jackfield.Scope, k Kind) []string {
 		}
 	}
 	return names
+}
+
+// Lacking is why a server that a name of the kind could be of was never listed, when
+// the owner lacks the credentials for it; nil: that is not what is wrong.
+func (v *View) Lacking(owner jackfield.Scope, k Kind, name string) error {
+	v.c.mu.Lock()
+	defer v.c.mu.Unlock()
+	for i := range v.servers {
+		s := &v.servers[i]
+		if !couldName(s.Name, name) {
+			continue
+		}
+		if e := v.c.entryLocked(s, v.owns[i], owner, k); e.lists[k].list == nil && v.c.barredLocked(e, owner) {
+			return e.unavailable(s, time.Now())
+		}
+	}
+	return nil
 }
 
 // FindURI is what a URI stands for: a resource that is listed, or one that tools link
@@ -258,53 +266,37 @@ func (v *View) FinalURI(owner jackfield.Scope, s jackfield.ServerID, uri string)
 
 // table is the present table of the kind.
 func (v *View) table(owner jackfield.Scope, k Kind) *table {
-	slot := v.slot(owner, k)
-	if t := slot.Load(); t != nil && t.fresh.Load().gen == v.c.gen.Load() {
-		return t
+	if s := v.tables(owner).of[k].Load(); s != nil && s.f.gen == v.c.gen.Load() {
+		return s.t
 	}
 	t, _, _ := v.look(owner, k, false) // fails only for those who show it
 	return t
 }
 
-func (v *View) slot(owner jackfield.Scope, k Kind) *atomic.Pointer[table] {
-	if !v.own {
-		return &v.shared[k]
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	o := v.owners[owner]
-	if o == nil {
-		if len(v.owners) >= maxOwners {
-			v.evictLocked()
+// tables are those that the owner is shown.
+func (v *View) tables(owner jackfield.Scope) *tables {
+	ts := v.shared
+	if v.own {
+		v.mu.Lock()
+		if ts = v.owners[owner]; ts == nil {
+			ts = v.c.shelf.tables(v, owner)
+			v.owners[owner] = ts
 		}
-		o = &ownTables{}
-		v.owners[owner] = o
+		v.mu.Unlock()
 	}
-	v.clock++
-	o.used = v.clock
-	return &o.tables[k]
-}
-
-// evictLocked drops the tables of the owner who looked longest ago. mu is held.
-func (v *View) evictLocked() {
-	var oldest jackfield.Scope
-	least := v.clock + 1
-	for scope, o := range v.owners {
-		if o.used < least {
-			oldest, least = scope, o.used
-		}
+	if !ts.used.Load() {
+		ts.used.Store(true)
 	}
-	delete(v.owners, oldest)
+	return ts
 }
 
 // quick is the present table if everything in it is fresh.
 func (v *View) quick(owner jackfield.Scope, k Kind) (*table, *freshness, bool) {
-	t := v.slot(owner, k).Load()
-	if t == nil {
+	s := v.tables(owner).of[k].Load()
+	if s == nil {
 		return nil, nil, false
 	}
-	f := t.fresh.Load()
-	return t, f, f.gen == v.c.gen.Load() && time.Now().Before(f.look)
+	return s.t, s.f, s.f.gen == v.c.gen.Load() && time.Now().Before(s.f.look)
 }
 
 // look makes sure that the table of the kind is the present one, and says how
@@ -312,8 +304,6 @@ func (v *View) quick(owner jackfield.Scope, k Kind) (*table, *freshness, bool) {
 // out to have been less than there is. Then a view of one server that cannot be
 // listed fails with the reason.
 func (v *View) look(owner jackfield.Scope, k Kind, show bool) (*table, *freshness, error) {
-	slot := v.slot(owner, k)
-	t := slot.Load()
 	size := len(v.servers)
 	if k == Tools && !v.only {
 		size *= 2 // what tools link to is found among the resources
@@ -323,13 +313,18 @@ func (v *View) look(owner jackfield.Scope, k Kind, show bool) (*table, *freshnes
 	if err != nil {
 		return nil, nil, err
 	}
-	if t == nil || !slices.Equal(t.deps, deps) {
-		t = v.build(k, deps)
-		t.fresh.Store(f)
-		slot.Store(t)
-		return t, f, nil
+	ts := v.tables(owner)
+	t := ts.built(k, deps)
+	if t == nil {
+		t = v.shared.built(k, deps) // for somebody who is shown the same
 	}
-	t.fresh.Store(f)
+	if t == nil {
+		t = v.build(k, deps)
+		if v.own {
+			v.shared.put(k, &shown{t: t})
+		}
+	}
+	ts.put(k, &shown{t, f})
 	return t, f, nil
 }
 
@@ -340,11 +335,11 @@ func (c *Catalog) survey(v *View, owner jackfield.Scope, k Kind, deps []*listing
 	now := time.Now()
 	f := &freshness{gen: c.gen.Load(), public: len(v.servers) > 0 && !v.private, due: now.Add(untoldTTL), look: now.Add(maxKnown)}
 	for i := range v.servers {
-		e := c.entryLocked(&v.servers[i], owner, k)
+		e := c.entryLocked(&v.servers[i], v.owns[i], owner, k)
 		s := &e.lists[k]
 		deps[i] = s.list
 		if len(deps) > len(v.servers) {
-			deps[len(v.servers)+i] = c.entryLocked(&v.servers[i], owner, Resources).lists[Resources].list
+			deps[len(v.servers)+i] = c.entryLocked(&v.servers[i], v.owns[i], owner, Resources).lists[Resources].list
 		}
 		ttl, look := e.lasts(k, now)
 		if due := now.Add(ttl); i == 0 || due.Before(f.due) {
@@ -378,7 +373,10 @@ func (e *entry) unavailable(s *jackfield.Server, now time.Time) error {
 		return &jackfield.Error{Code: code, Message: fmt.Sprintf("server %q has never been listed: %s", s.Name, f.At(now)), Err: e.err}
 	}
 	again := "is being tried again"
-	if e.fetch == nil {
+	switch {
+	case e.barred:
+		again = "is not tried again until someone signs in, changes its definition or resets it"
+	case e.fetch == nil:
 		again = "is tried again in " + max(time.Second, e.retry.Sub(now).Round(time.Second)).String()
 	}
 	return jackfield.Errorf(code, "server %q has never been listed: %w (failing since %s; it %s)",

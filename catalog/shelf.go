@@ -1,0 +1,170 @@
+package catalog
+
+import (
+	"container/list"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"weak"
+
+	"github.com/jackfield-dev/jackfield"
+)
+
+// What things on the shelf take beside texts, about, in bytes.
+const (
+	tablesSize = 512
+	rowSize    = 128
+)
+
+// tables are what one owner is shown of a view, or everybody.
+type tables struct {
+	view  *View
+	owner jackfield.Scope
+	of    [numKinds]atomic.Pointer[shown] // nil until somebody looks
+	used  atomic.Bool                     // since the shelf was last searched
+	place *place
+}
+
+// shown is a table, and how fresh it is for those who are shown it.
+type shown struct {
+	t *table
+	f *freshness
+}
+
+// built is the table of the kind if it was built from the lists given; nil: it was
+// not.
+func (ts *tables) built(k Kind, deps []*listing) *table {
+	if s := ts.of[k].Load(); s != nil && slices.Equal(s.t.deps, deps) {
+		return s.t
+	}
+	return nil
+}
+
+func (ts *tables) put(k Kind, s *shown) {
+	ts.of[k].Store(s)
+	ts.view.c.shelf.put(ts, k, s.t)
+}
+
+// forget drops the tables; whoever looks has them built anew.
+func (ts *tables) forget() {
+	for k := range ts.of {
+		ts.of[k].Store(nil)
+	}
+	ts.view.mu.Lock()
+	defer ts.view.mu.Unlock()
+	if ts.view.owners[ts.owner] == ts {
+		delete(ts.view.owners, ts.owner)
+	}
+}
+
+// shelf bounds what the tables of all views take together. When it is full, those go
+// that nobody looked at for longest, about. It keeps no view that nobody has any
+// more.
+type shelf struct {
+	most int
+
+	mu    sync.Mutex // protects what follows, places, and table.size and holders
+	ring  list.List  // of *place, those next to go first
+	bytes int
+}
+
+// place is where tables stand on the shelf.
+type place struct {
+	tables weak.Pointer[tables]
+	held   [numKinds]*table
+	at     *list.Element // nil: nothing of it is kept
+}
+
+// tables makes tables of a view.
+func (s *shelf) tables(v *View, owner jackfield.Scope) *tables {
+	ts := &tables{view: v, owner: owner, place: &place{}}
+	ts.place.tables = weak.Make(ts)
+	runtime.AddCleanup(ts, s.remove, ts.place)
+	return ts
+}
+
+// put notes that a table is kept. It may be kept in several places, and counts once.
+func (s *shelf) put(ts *tables, k Kind, t *table) {
+	s.mu.Lock()
+	p := ts.place
+	if p.at == nil {
+		p.at = s.ring.PushBack(p)
+		s.bytes += tablesSize
+	}
+	if was := p.held[k]; was != t {
+		s.releaseLocked(was)
+		p.held[k] = t
+		if t.holders++; t.holders == 1 {
+			s.bytes += t.size
+		}
+	}
+	over := s.overLocked(p)
+	s.mu.Unlock()
+	for _, ts := range over {
+		ts.forget()
+	}
+}
+
+// grew notes that a table takes so much more.
+func (s *shelf) grew(t *table, by int) {
+	s.mu.Lock()
+	var over []*tables
+	if t.size += by; t.holders > 0 {
+		s.bytes += by
+		over = s.overLocked(nil)
+	}
+	s.mu.Unlock()
+	for _, ts := range over {
+		ts.forget()
+	}
+}
+
+// overLocked takes down what there is no room for, but never what stands at keep. mu
+// is held.
+func (s *shelf) overLocked(keep *place) (over []*tables) {
+	for n := 2 * s.ring.Len(); s.bytes > s.most && s.ring.Len() > 1 && n > 0; n-- {
+		p := s.ring.Front().Value.(*place)
+		ts := p.tables.Value()
+		if p == keep || ts != nil && ts.used.Swap(false) {
+			s.ring.MoveToBack(p.at)
+			continue
+		}
+		s.removeLocked(p)
+		if ts != nil {
+			over = append(over, ts)
+		}
+	}
+	return over
+}
+
+// remove clears a place whose tables nobody has any more.
+func (s *shelf) remove(p *place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeLocked(p)
+}
+
+// removeLocked is remove. mu is held.
+func (s *shelf) removeLocked(p *place) {
+	if p.at == nil {
+		return
+	}
+	s.ring.Remove(p.at)
+	p.at = nil
+	s.bytes -= tablesSize
+	for k := range p.held {
+		s.releaseLocked(p.held[k])
+		p.held[k] = nil
+	}
+}
+
+// releaseLocked notes that one place less has a table; nil: none. mu is held.
+func (s *shelf) releaseLocked(t *table) {
+	if t == nil {
+		return
+	}
+	if t.holders--; t.holders == 0 {
+		s.bytes -= t.size
+	}
+}
