@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,9 +30,12 @@ const (
 // reach says where the gateway is and how to be let in.
 type reach struct{ url, data, tokenFile string }
 
-func (r *reach) flags(cmd *cobra.Command) {
+func (r *reach) flags(cmd *cobra.Command) { r.flagsBut(cmd, "url") }
+
+// flagsBut are the flags of a command on which --url is something else.
+func (r *reach) flagsBut(cmd *cobra.Command, url string) {
 	f := cmd.Flags()
-	f.StringVar(&r.url, "url", "", "where the gateway is, such as http://127.0.0.1:8420 (JACKFIELD_URL)")
+	f.StringVar(&r.url, url, "", "where the gateway is, such as http://127.0.0.1:8420 (JACKFIELD_URL)")
 	f.StringVar(&r.data, "data", "", "the gateway's data directory, whose address file says where it is (JACKFIELD_DATA)")
 	f.StringVar(&r.tokenFile, "token-file", "", "file with the gateway's token (else JACKFIELD_TOKEN)")
 }
@@ -84,66 +86,6 @@ func (s *shell) token(file string) (jackfield.Secret, error) {
 	return jackfield.Secret(strings.TrimSpace(string(text))), nil
 }
 
-// get asks the API and decodes the answer.
-func (c *client) get(ctx context.Context, path string, into any) error {
-	return c.send(ctx, http.MethodGet, path, into)
-}
-
-// send asks the API for something.
-func (c *client) send(ctx context.Context, method, path string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, answerIn)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, c.base+path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
-	}
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return c.unreachable(err)
-	}
-	defer func() { _ = resp.Body.Close() }() // whatever it says, the answer is here or it is not
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return c.unreachable(err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		if err := json.Unmarshal(body, into); err != nil {
-			return c.stranger()
-		}
-		return nil
-	}
-	return c.refused(resp, body)
-}
-
-// refused is an answer that is not the one hoped for.
-func (c *client) refused(resp *http.Response, body []byte) error {
-	var p api.Problem
-	switch {
-	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
-		return jackfield.Errorf(jackfield.AuthRequired, "the gateway at %s wants a token; set JACKFIELD_TOKEN or use --token-file", c.base)
-	case resp.StatusCode == http.StatusUnauthorized:
-		return jackfield.Errorf(jackfield.AuthRequired, "the gateway at %s does not take this token; check JACKFIELD_TOKEN or --token-file", c.base)
-	case !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &p) != nil:
-		if resp.StatusCode == http.StatusForbidden {
-			return jackfield.Errorf(jackfield.Forbidden, "%s", printable(strings.TrimSpace(clip(string(body), 300))))
-		}
-		return c.stranger()
-	}
-	for _, code := range jackfield.Codes() {
-		if code.String() == p.Code {
-			return jackfield.Errorf(code, "%s", printable(p.Detail))
-		}
-	}
-	return jackfield.Errorf(jackfield.Internal, "%s", printable(p.Detail))
-}
-
-func (c *client) stranger() error {
-	return jackfield.Errorf(jackfield.Unavailable, "what answers at %s (from %s) is not a Jackfield gateway", c.base, c.source)
-}
-
 // unreachable explains why there was no answer.
 func (c *client) unreachable(err error) error {
 	if errors.Is(err, context.Canceled) {
@@ -166,7 +108,7 @@ func (c *client) unreachable(err error) error {
 // server is the status of one server.
 func (c *client) server(ctx context.Context, name string) (api.ServerStatus, error) {
 	var status api.ServerStatus
-	err := c.get(ctx, "/api/v1/servers/"+url.PathEscape(name), &status)
+	err := c.get(ctx, place("servers", name), &status)
 	return status, err
 }
 

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/jackfield-dev/jackfield/internal/api"
 )
 
 // completeWithin is how long a shell waits for the names that it completes.
@@ -34,8 +32,8 @@ func (s *shell) completeServers(r *reach, most int) completion {
 		if len(given) == 1 {
 			return offered(c.tools(ctx, given[0])), no
 		}
-		var all api.ServerList
-		if c.get(ctx, "/api/v1/servers", &all) != nil {
+		all, err := c.servers(ctx)
+		if err != nil {
 			return nil, no
 		}
 		var names []string
@@ -71,6 +69,102 @@ func (s *shell) completeArguments(r *reach) completion {
 			}
 		}
 		return names, no
+	}
+}
+
+// names completes with what the gateway lists, at the argument at most; for a flag
+// that is none.
+func (s *shell) names(r *reach, most int, list func(context.Context, *client) ([]string, error)) completion {
+	return func(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+		const no = cobra.ShellCompDirectiveNoFileComp
+		if most > 0 && len(given) >= most {
+			return nil, no
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
+		defer cancel()
+		c, err := s.client(*r)
+		if err != nil {
+			return nil, no
+		}
+		names, err := list(ctx, c)
+		if err != nil {
+			return nil, no
+		}
+		return names, no
+	}
+}
+
+// completeTeams completes the id of a team; most as names has it.
+func (s *shell) completeTeams(r *reach, most int) completion { return s.names(r, most, teamNames) }
+
+func teamNames(ctx context.Context, c *client) ([]string, error) {
+	var names []string
+	all, err := c.teams(ctx)
+	for _, t := range all.Teams {
+		names = append(names, offer(t.ID, t.Title))
+	}
+	return names, err
+}
+
+const mostUsers = 1000 // that are offered
+
+// completeUsers completes the subject of a user.
+func (s *shell) completeUsers(r *reach, most int) completion { return s.names(r, most, userNames) }
+
+func userNames(ctx context.Context, c *client) ([]string, error) {
+	var names []string
+	all, err := c.users(ctx, mostUsers)
+	for _, u := range all.Users {
+		names = append(names, offer(u.Subject, u.Name))
+	}
+	return names, err
+}
+
+// completeMembers completes a team, and a user behind it.
+func (s *shell) completeMembers(r *reach) completion {
+	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(given) == 0 {
+			return s.completeTeams(r, 1)(cmd, given, typed)
+		}
+		return s.completeUsers(r, 2)(cmd, given, typed)
+	}
+}
+
+// completeKeys completes the id of an API key.
+func (s *shell) completeKeys(r *reach) completion {
+	return s.names(r, 1, func(ctx context.Context, c *client) ([]string, error) {
+		var names []string
+		all, err := c.keys(ctx)
+		for _, k := range all.Keys {
+			if k.Source == "store" {
+				names = append(names, offer(k.ID, k.Name))
+			}
+		}
+		return names, err
+	})
+}
+
+// completeFlagServers completes the name of a server as the value of a flag.
+func (s *shell) completeFlagServers(r *reach) completion {
+	return func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return s.completeServers(r, 1)(cmd, nil, typed)
+	}
+}
+
+// completeVariables completes a server, and one of its variables behind it.
+func (s *shell) completeVariables(r *reach) completion {
+	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(given) == 0 {
+			return s.completeServers(r, 1)(cmd, given, typed)
+		}
+		return s.names(r, 2, func(ctx context.Context, c *client) ([]string, error) {
+			var names []string
+			all, err := c.variables(ctx, given[0], forUser{})
+			for _, v := range all {
+				names = append(names, offer(v.Name, v.Title))
+			}
+			return names, err
+		})(cmd, given, typed)
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 	exitUnreachable = 3   // the gateway, or the server behind it, cannot be reached
 	exitToolError   = 4   // the tool ran and said that it failed
 	exitConfig      = 5   // the configuration, or the definition of the server, has errors
+	exitConflict    = 6   // somebody else was faster, or it is there already; nothing was written
 	exitInterrupted = 130 // stopped by a signal, as shells count it
 )
 
@@ -26,7 +27,7 @@ var exitCodes = map[jackfield.Code]int{
 	jackfield.NotFound:     exitUsage,
 	jackfield.Forbidden:    exitFailure,
 	jackfield.AuthRequired: exitFailure,
-	jackfield.Conflict:     exitFailure,
+	jackfield.Conflict:     exitConflict,
 	jackfield.Unavailable:  exitUnreachable,
 	jackfield.Exhausted:    exitFailure,
 }

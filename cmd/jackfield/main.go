@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ type shell struct {
 	terminal func(any) (int, bool)
 
 	json    bool            // --json: answers as JSON
+	typed   *bufio.Reader   // of in, once a line of it was asked for
 	serving atomic.Bool     // SIGHUP reloads; else it stops, as a terminal that goes away wants it
 	reload  chan struct{}   // SIGHUP came; has room for one
 	now     context.Context //nolint:containedctx // ends with the second signal: no more patience; lives as long as the run

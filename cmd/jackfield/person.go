@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +38,6 @@ type person struct {
 	server string
 	line   *live
 	log    bool
-	input  *bufio.Reader
 }
 
 // Notify shows progress and log messages.
@@ -283,31 +280,5 @@ func choose(text string, choices []constant) (any, error) {
 	return nil, fmt.Errorf("please choose a number from 1 to %d", len(choices))
 }
 
-// read is the next line that the person types, without white space around it. The
-// end of input is errRefused.
-func (p *person) read(ctx context.Context) (string, error) {
-	if p.input == nil {
-		p.input = bufio.NewReaderSize(p.shell.in, 4096)
-	}
-	type typed struct {
-		line string
-		err  error
-	}
-	came := make(chan typed, 1)
-	go func() {
-		line, err := p.input.ReadSlice('\n')
-		came <- typed{string(line), err}
-	}()
-	select {
-	case t := <-came:
-		if errors.Is(t.err, io.EOF) && t.line == "" {
-			return "", errRefused
-		}
-		if t.err != nil && !errors.Is(t.err, io.EOF) {
-			return "", t.err
-		}
-		return strings.TrimSpace(t.line), nil
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
-}
+// read is the next line that the person types.
+func (p *person) read(ctx context.Context) (string, error) { return p.shell.readLine(ctx) }

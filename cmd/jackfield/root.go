@@ -15,6 +15,7 @@ only when a call needs it.
   jackfield serve                          run with three demo servers
   jackfield serve --config jackfield.yaml  run with your own
   jackfield servers                        look at a gateway that runs
+  jackfield server add NAME --url URL      define one more, while it runs
   jackfield call text hash --arg text=abc  call a tool through it`
 
 // root is the whole tree of commands.
@@ -45,11 +46,22 @@ func (s *shell) root() *cobra.Command {
 		return usagef("%s; see %s --help", flagMessage(err), cmd.CommandPath())
 	})
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "print JSON instead of text")
-	root.AddCommand(
-		s.serveCommand(), s.configCommand(), s.doctorCommand(), s.topCommand(), s.serversCommand(), s.toolsCommand(), s.callCommand(),
-		s.connectCommand(), s.versionCommand(), s.demoCommand(),
-	)
+	grouped(root, "run", "Run:", s.serveCommand(), s.connectCommand(), s.doctorCommand(), s.configCommand())
+	grouped(root, "look", "Look and use:", s.serversCommand(), s.toolsCommand(), s.callCommand(), s.topCommand(), s.eventsCommand(), s.logCommand())
+	grouped(root, "define", "Define:", s.serverCommand(), s.varCommand())
+	grouped(root, "people", "People:", s.whoamiCommand(), s.keyCommand(), s.teamCommand(), s.userCommand())
+	grouped(root, "state", "State:", s.backupCommand(), s.restoreCommand(), s.exportCommand(), s.importCommand())
+	root.AddCommand(s.versionCommand(), s.demoCommand())
 	return root
+}
+
+// grouped adds commands under a heading of the help.
+func grouped(root *cobra.Command, id, title string, all ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, cmd := range all {
+		cmd.GroupID = id
+	}
+	root.AddCommand(all...)
 }
 
 // flagMessage says what is wrong with a flag in our own words where pflag's are

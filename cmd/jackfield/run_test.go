@@ -331,7 +331,7 @@ func TestTheDocumentationHasTheExitCodesAndCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, code := range []int{exitOK, exitFailure, exitUsage, exitUnreachable, exitToolError, exitConfig, exitInterrupted} {
+	for _, code := range []int{exitOK, exitFailure, exitUsage, exitUnreachable, exitToolError, exitConfig, exitConflict, exitInterrupted} {
 		if !strings.Contains(string(doc), fmt.Sprintf("\n| %d |", code)) {
 			t.Errorf("docs/cli.md does not explain the exit code %d", code)
 		}

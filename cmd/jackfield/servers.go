@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ those under way have ended.`,
 				return err
 			}
 			var v api.ServerStatus
-			if err := c.send(cmd.Context(), http.MethodPost, "/api/v1/servers/"+url.PathEscape(args[0])+"/reset", &v); err != nil {
+			if _, err := c.do(cmd.Context(), request{method: http.MethodPost, path: place("servers", args[0], "reset")}, &v); err != nil {
 				return err
 			}
 			if s.json {
@@ -81,8 +80,7 @@ those under way have ended.`,
 
 func (s *shell) allServers(ctx context.Context, c *client) error {
 	stop := s.waiting("waiting for the gateway")
-	list := api.ServerList{}
-	err := c.get(ctx, "/api/v1/servers", &list)
+	list, err := c.servers(ctx)
 	stop()
 	if err != nil {
 		return err

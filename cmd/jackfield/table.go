@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,11 +21,13 @@ func (t *table) row(cells ...cell) { t.rows = append(t.rows, cells) }
 
 func text(s string) cell { return cell{text: s} }
 
-// print prints t on the shell's output: cut to the width of a terminal, in full
-// to everything else.
-func (s *shell) print(t table) {
-	width, onTerminal := s.terminal(s.out)
-	colour := s.painter(s.out)
+// print prints t on the shell's output.
+func (s *shell) print(t table) { s.printTo(s.out, t) }
+
+// printTo prints t: cut to the width of a terminal, in full to everything else.
+func (s *shell) printTo(out io.Writer, t table) {
+	width, onTerminal := s.terminal(out)
+	colour := s.painter(out)
 	widths := make([]int, len(t.head))
 	for i, h := range t.head {
 		widths[i] = utf8.RuneCountInString(h)
@@ -58,7 +61,7 @@ func (s *shell) print(t table) {
 				b.WriteString(strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(c.text)))
 			}
 		}
-		fmt.Fprintln(s.out, strings.TrimRight(b.String(), " "))
+		fmt.Fprintln(out, strings.TrimRight(b.String(), " "))
 	}
 	head := make([]cell, len(t.head))
 	for i, h := range t.head {

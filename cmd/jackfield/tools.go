@@ -126,12 +126,12 @@ type toolList struct {
 // ages adds what the gateway says of the age of each list. Without it the lists
 // are as good.
 func ages(ctx context.Context, c *client, lists []*toolList) {
-	var all api.ListingList
-	if c.get(ctx, "/api/v1/listings?kind=tools", &all) != nil {
+	all, err := c.listings(ctx, "tools")
+	if err != nil {
 		return
 	}
 	for _, list := range lists {
-		for _, l := range all.Listings {
+		for _, l := range all {
 			if l.Server == list.Server {
 				list.FetchedAt, list.AgeSeconds, list.Old = l.FetchedAt, l.AgeSeconds, l.Error
 			}
@@ -162,8 +162,8 @@ func (l toolList) failed(err error) toolList {
 // allTools lists every server. Those that cannot be listed are told apart, and
 // make it a failure.
 func (s *shell) allTools(ctx context.Context, c *client, q query) error {
-	var all api.ServerList
-	if err := c.get(ctx, "/api/v1/servers", &all); err != nil {
+	all, err := c.servers(ctx)
+	if err != nil {
 		return err
 	}
 	lists := make([]toolList, len(all.Servers))

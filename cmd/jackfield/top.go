@@ -87,8 +87,8 @@ type serverActivity struct {
 
 func (c *client) look(ctx context.Context) (look, error) {
 	l := look{at: time.Now()}
-	var list api.ServerList
-	if err := c.get(ctx, "/api/v1/servers", &list); err != nil {
+	list, err := c.servers(ctx)
+	if err != nil {
 		return l, err
 	}
 	l.servers = list.Servers

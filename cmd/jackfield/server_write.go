@@ -1,0 +1,685 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/api"
+	"github.com/jackfield-dev/jackfield/internal/registry/document"
+)
+
+// gatewayFlag says where the gateway is on commands whose --url is a server's.
+const gatewayFlag = "gateway"
+
+// entryFlags are the members of a definition that have flags of their own; all others
+// are reached by --set.
+type entryFlags struct {
+	text    map[string]*string // by the member's name
+	headers []string
+	env     []string
+	vars    []string
+	set     []string
+	unset   []string
+}
+
+func (e *entryFlags) flags(f *pflag.FlagSet) {
+	e.text = map[string]*string{
+		"url":         f.String("url", "", "the server's `URL`"),
+		"type":        f.String("type", "", "http, sse or stdio; else it is found out"),
+		"title":       f.String("title", "", "what people see instead of the name"),
+		"description": f.String("description", "", "what the server is for, in a sentence"),
+	}
+	f.StringArrayVar(&e.headers, "header", nil, "a header of every request, `NAME=VALUE`; NAME=- asks for the value")
+	f.StringArrayVar(&e.vars, "var", nil, "a variable that each person enters, `NAME[=TITLE]`; used as {{var.NAME}}")
+	f.StringArrayVar(&e.set, "set", nil, "any member, `PATH=VALUE`, such as tools.deny='[\"delete_*\"]'; PATH=- asks for the value")
+}
+
+// apply makes what the flags say in a definition. Secrets that are not on the command
+// line are asked for.
+func (e *entryFlags) apply(ctx context.Context, s *shell, n *document.Node) (*document.Node, error) {
+	var err error
+	put := func(p path, v *document.Node) {
+		if err == nil {
+			n, err = with(n, p, v)
+		}
+	}
+	for _, name := range []string{"url", "type", "title", "description"} {
+		if v := *e.text[name]; v != "" {
+			put(path{name}, textNode(v))
+		}
+	}
+	for _, pair := range []struct {
+		flag, member string
+		values       []string
+	}{{"--header", "headers", e.headers}, {"--env", "env", e.env}} {
+		for _, given := range pair.values {
+			name, value, ok := cutPair(given)
+			if !ok {
+				return nil, usagef("%s %q is not NAME=VALUE", pair.flag, clip(given, 40))
+			}
+			if value, err = s.given(ctx, pair.member+"."+name, value); err != nil {
+				return nil, err
+			}
+			put(path{pair.member, name}, textNode(value))
+		}
+	}
+	for _, given := range e.vars {
+		name, title, _ := strings.Cut(given, "=")
+		v := &document.Node{Kind: document.Map}
+		if title != "" {
+			v, _ = with(v, path{"title"}, textNode(title)) // a map always takes it
+		}
+		put(path{"vars", name}, v)
+	}
+	for _, given := range e.set {
+		where, value, ok := strings.Cut(given, "=")
+		if !ok {
+			return nil, usagef("--set %q is not PATH=VALUE", clip(given, 40))
+		}
+		p, wrong := parsePath(where)
+		if wrong != nil {
+			return nil, wrong
+		}
+		if value == "-" {
+			if value, err = s.given(ctx, where, value); err != nil {
+				return nil, err
+			}
+			put(p, textNode(value))
+			continue
+		}
+		put(p, valueNode(value))
+	}
+	for _, where := range e.unset {
+		p, wrong := parsePath(where)
+		if wrong != nil {
+			return nil, wrong
+		}
+		if at(n, p) == nil {
+			return nil, usagef("--unset %s: there is nothing", p)
+		}
+		n = without(n, p)
+	}
+	return n, err
+}
+
+// cutPair reads NAME=VALUE, and NAME: VALUE as headers are often written.
+func cutPair(given string) (name, value string, ok bool) {
+	i := strings.IndexAny(given, "=:")
+	if i <= 0 {
+		return "", "", false
+	}
+	value = given[i+1:]
+	if given[i] == ':' {
+		value = strings.TrimLeft(value, " ")
+	}
+	return given[:i], value, true
+}
+
+// given is a value from the command line; for "-" the person is asked for it.
+func (s *shell) given(ctx context.Context, what, value string) (string, error) {
+	if value != "-" {
+		return value, nil
+	}
+	value, err := s.secret(ctx, what)
+	switch {
+	case errors.Is(err, errRefused), err == nil && value == "":
+		return "", usagef("%s: no value was given", what)
+	}
+	return value, err
+}
+
+// exposed are warnings about what a definition keeps as a secret although it stood on
+// the command line.
+func (e *entryFlags) exposed(n *document.Node) []string {
+	var all []string
+	look := func(p path, value string) {
+		if kept := at(n, p); kept != nil && kept.Text == sealed && value != sealed && value != "-" {
+			all = append(all, fmt.Sprintf("the value of %s stood on the command line, where others can read it; next time give - as the value, and you are asked for it", p))
+		}
+	}
+	for member, values := range map[string][]string{"headers": e.headers, "env": e.env} {
+		for _, given := range values {
+			if name, value, ok := cutPair(given); ok {
+				look(path{member, name}, value)
+			}
+		}
+	}
+	for _, given := range e.set {
+		where, value, _ := strings.Cut(given, "=")
+		if p, err := parsePath(where); err == nil {
+			look(p, value)
+		}
+	}
+	return all
+}
+
+// empty reports whether no flag says anything.
+func (e *entryFlags) empty() bool {
+	for _, v := range e.text {
+		if *v != "" {
+			return false
+		}
+	}
+	return len(e.headers)+len(e.env)+len(e.vars)+len(e.set)+len(e.unset) == 0
+}
+
+func (s *shell) serverAddCommand() *cobra.Command {
+	var r reach
+	var e entryFlags
+	var k consent
+	var scope, file string
+	cmd := &cobra.Command{
+		Use:   "add NAME --url URL | add NAME -- COMMAND ARGS... | add [NAME] -f FILE",
+		Short: "Define a server, or several from a file",
+		Long: `Defines a server. It is shown first, and you are asked. Where nobody can be asked,
+--yes does it, and --dry-run only shows it.
+
+  jackfield server add github --url https://api.githubcopilot.com/mcp/ \
+      --var TOKEN="GitHub token" --header 'Authorization=Bearer {{var.TOKEN}}'
+  jackfield server add search --url https://mcp.example.com --header X-Key=- --scope team:data
+  jackfield server add files -- npx -y @modelcontextprotocol/server-filesystem /srv
+  jackfield server add -f .vscode/mcp.json        every server of a client's file
+  echo '{"url": "https://…"}' | jackfield server add notes -f -
+
+A header that is the same for everybody is best given as NAME=-, which asks for it,
+so that it is in no history. Programs and private addresses are for whoever runs the
+gateway; the gateway says so where they are not allowed. Without --scope it is
+everybody's when you are an admin, else your own.`,
+		Args: func(cmd *cobra.Command, given []string) error {
+			if n := cmd.ArgsLenAtDash(); n >= 0 {
+				given = given[:n]
+			}
+			least := 1
+			if file != "" {
+				least = 0
+			}
+			return args(least, 1)(cmd, given)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, given []string) error {
+			name, program := splitProgram(cmd, given)
+			c, err := s.client(r)
+			if err != nil {
+				return err
+			}
+			all, err := s.drafts(cmd.Context(), name, program, file, &e)
+			if err != nil {
+				return err
+			}
+			return s.addServers(cmd.Context(), c, all, scope, k)
+		},
+	}
+	r.flagsBut(cmd, gatewayFlag)
+	f := cmd.Flags()
+	e.flags(f)
+	f.StringArrayVar(&e.env, "env", nil, "an environment variable of a program, `NAME=VALUE`; NAME=- asks for the value")
+	f.StringVarP(&file, "file", "f", "", "a `FILE` with a definition, or with mcpServers; YAML or JSON, - is stdin")
+	scopeFlag(cmd, &scope, "whose it is")
+	k.dryFlags(cmd)
+	return cmd
+}
+
+// splitProgram is the name before a dash, and the command line behind it.
+func splitProgram(cmd *cobra.Command, given []string) (name string, program []string) {
+	if n := cmd.ArgsLenAtDash(); n >= 0 {
+		given, program = given[:n], given[n:]
+	}
+	if len(given) > 0 {
+		name = given[0]
+	}
+	return name, program
+}
+
+// draft is a definition that is not written yet.
+type draft struct {
+	name string
+	doc  *document.Node
+	odd  func(*document.Node) []string // warnings about what it becomes; nil: none
+}
+
+// drafts are what the command line asks for.
+func (s *shell) drafts(ctx context.Context, name string, program []string, file string, e *entryFlags) ([]draft, error) {
+	one := draft{name: name, doc: &document.Node{Kind: document.Map}}
+	if file != "" {
+		all, err := s.draftsOf(file, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) != 1 {
+			if !e.empty() || len(program) > 0 {
+				return nil, usagef("%s holds %s; name one of them to change it with flags", file, plural(len(all), "server"))
+			}
+			return all, nil
+		}
+		one = all[0]
+	}
+	if len(program) > 0 {
+		one.doc, _ = with(one.doc, path{"command"}, textNode(program[0])) // a map always takes it
+		if len(program) > 1 {
+			one.doc, _ = with(one.doc, path{"args"}, list(program[1:]))
+		}
+	}
+	var err error
+	if one.doc, err = e.apply(ctx, s, one.doc); err != nil {
+		return nil, err
+	}
+	one.odd = e.exposed
+	if len(one.doc.Fields) == 0 {
+		return nil, usagef("how is %s reached? Use --url URL, -- COMMAND ARGS... or -f FILE", one.name)
+	}
+	return []draft{one}, nil
+}
+
+// draftsOf are the definitions in a file: an entry, or a map of them under mcpServers
+// or servers, of which a name chooses one.
+func (s *shell) draftsOf(file, name string) ([]draft, error) {
+	n, err := s.readTree(file)
+	if err != nil {
+		return nil, err
+	}
+	if n.Kind != document.Map {
+		return nil, usagef("%s holds %s; it takes a definition, or a map of them under mcpServers", file, n.Kind)
+	}
+	entries := n.Get("mcpServers")
+	if entries == nil {
+		entries = n.Get("servers")
+	}
+	if entries == nil {
+		if name == "" {
+			return nil, usagef("%s holds one definition; say what the server is called: jackfield server add NAME -f %s", file, file)
+		}
+		return []draft{{name: name, doc: n}}, nil
+	}
+	var all []draft
+	var names []string
+	for _, f := range entries.Fields {
+		names = append(names, f.Key)
+		if name == "" || name == f.Key {
+			all = append(all, draft{name: f.Key, doc: inputsAsVars(f.Value, n.Get("inputs"))})
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return nil, usagef("%s holds no server", file)
+	case len(all) == 0:
+		return nil, usagef("%s holds no server %q; it holds %s", file, name, strings.Join(names, ", "))
+	}
+	return all, nil
+}
+
+// inputsAsVars makes variables of the inputs of a VS Code file that an entry uses.
+func inputsAsVars(entry, inputs *document.Node) *document.Node {
+	if inputs.IsNull() || entry.IsNull() {
+		return entry
+	}
+	text := encode(entry)
+	out := entry
+	for _, in := range inputs.Items {
+		id := at(in, path{"id"})
+		if id == nil || id.Text == "" {
+			continue
+		}
+		place := []byte("${input:" + id.Text + "}")
+		if !bytes.Contains(text, place) {
+			continue
+		}
+		v := &document.Node{Kind: document.Map}
+		if d := in.Get("description"); !d.IsNull() {
+			v, _ = with(v, path{"title"}, d) // a map always takes it
+		}
+		if p := in.Get("password"); p.IsNull() || p.Text != "true" {
+			v, _ = with(v, path{"sensitive"}, truth(false))
+		}
+		out, _ = with(out, path{"vars", id.Text}, v)
+		out = replaced(out, string(place), "{{var."+id.Text+"}}")
+	}
+	return out
+}
+
+// replaced is n with one piece of text in place of another.
+func replaced(n *document.Node, old, new string) *document.Node {
+	if n.IsNull() {
+		return n
+	}
+	out := &document.Node{Kind: n.Kind, Text: n.Text}
+	if n.Kind == document.String {
+		out.Text = strings.ReplaceAll(n.Text, old, new)
+	}
+	for _, item := range n.Items {
+		out.Items = append(out.Items, replaced(item, old, new))
+	}
+	for _, f := range n.Fields {
+		out.Fields = append(out.Fields, document.Field{Key: f.Key, Value: replaced(f.Value, old, new)})
+	}
+	return out
+}
+
+// addServers shows what would be defined, asks once, and defines it. Those that cannot
+// be are told, and make it a failure; the others are defined all the same.
+func (s *shell) addServers(ctx context.Context, c *client, all []draft, scope string, k consent) error {
+	var good []draft
+	var failed []error
+	for _, d := range all {
+		body, err := c.postServer(ctx, d, scope, true)
+		if err != nil {
+			failed = append(failed, inServer(d.name, len(all), err))
+			continue
+		}
+		good = append(good, d)
+		s.showNew(d, body)
+	}
+	if len(good) == 0 || k.dry {
+		return errors.Join(failed...)
+	}
+	for _, err := range failed {
+		fmt.Fprintln(s.err, "jackfield: "+err.Error())
+	}
+	question := "Add it?"
+	if len(good) > 1 {
+		question = "Add these " + plural(len(good), "server") + "?"
+	}
+	if err := s.agreed(ctx, k, question); err != nil {
+		return err
+	}
+	answers := []json.RawMessage{}
+	for _, d := range good {
+		body, err := c.postServer(ctx, d, scope, false)
+		if err != nil {
+			return inServer(d.name, len(all), err)
+		}
+		answers = append(answers, body)
+		if !s.json {
+			s.sayDefined(ctx, c, d.name, body)
+		}
+	}
+	if err := s.printAnswers(answers, len(all)); err != nil {
+		return err
+	}
+	if len(failed) > 0 {
+		return &exitError{code: exitFailure}
+	}
+	return nil
+}
+
+// printAnswers prints what the gateway said, for programs.
+func (s *shell) printAnswers(answers []json.RawMessage, of int) error {
+	switch {
+	case !s.json:
+		return nil
+	case of == 1:
+		return s.printJSON(answers[0])
+	}
+	return s.printJSON(map[string]any{"servers": answers})
+}
+
+// inServer says which server an error is about, where there are several.
+func inServer(name string, of int, err error) error {
+	if of == 1 {
+		return err
+	}
+	return &jackfield.Error{Code: jackfield.CodeOf(err), Message: name + ": " + err.Error(), Err: err}
+}
+
+func (c *client) postServer(ctx context.Context, d draft, scope string, dry bool) ([]byte, error) {
+	var query url.Values
+	if dry {
+		query = url.Values{"dryRun": {"true"}}
+	}
+	a, err := c.do(ctx, request{
+		method: http.MethodPost, path: place("servers"), query: query,
+		body: api.NewServer{Name: d.name, Scope: fullScope(scope), Definition: api.Document(encode(d.doc))},
+	}, nil)
+	return a.body, err
+}
+
+// showNew shows a definition that is to be written, as the gateway would keep it, and
+// what of it was on the command line for others to see.
+func (s *shell) showNew(d draft, body []byte) {
+	n, err := parseTree("answer.json", body)
+	if err != nil {
+		return
+	}
+	scope := "new"
+	if v := field(n, "scope"); v != nil {
+		scope = v.Text + ", new"
+	}
+	fmt.Fprintf(s.err, "%s (%s):\n", printable(d.name), printable(scope))
+	kept := field(n, "definition")
+	s.showEdits(edits(nil, kept))
+	s.warnings(body)
+	if d.odd != nil {
+		s.warn(d.odd(kept)...)
+	}
+}
+
+// sayDefined says what can be done with a server now.
+func (s *shell) sayDefined(ctx context.Context, c *client, name string, body []byte) {
+	var d struct {
+		Scope      string
+		ShadowedBy string
+	}
+	if json.Unmarshal(body, &d) != nil {
+		return
+	}
+	fmt.Fprintf(s.out, "%s is defined (%s).", printable(name), printable(d.Scope))
+	if d.ShadowedBy != "" {
+		fmt.Fprintf(s.out, " But %s has the same name and counts instead.\n", printable(d.ShadowedBy))
+		return
+	}
+	s.sayNext(ctx, c, name)
+}
+
+// sayNext ends a line with what a server still needs, or how to use it.
+func (s *shell) sayNext(ctx context.Context, c *client, name string) {
+	v, err := c.server(ctx, name)
+	switch {
+	case err != nil: // not seen by whoever defined it
+		fmt.Fprintln(s.out)
+	case len(v.Needs) > 0:
+		fmt.Fprintf(s.out, " It still needs your %s: jackfield var set %s\n", printable(needed(v.Needs)), shellWord(name))
+	case v.State == api.StateInvalid:
+		fmt.Fprintf(s.out, " It cannot be used: %s\n", printable(v.Reason))
+	default:
+		fmt.Fprintf(s.out, " Try it: jackfield tools %s\n", shellWord(name))
+	}
+}
+
+// shellWord is a name as it stands in a shell's command line.
+func shellWord(name string) string {
+	name = printable(name)
+	if strings.ContainsFunc(name, func(r rune) bool { return strings.ContainsRune(" \"'$\\`*?[]{}()<>|&;#!~", r) }) {
+		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	}
+	return name
+}
+
+func (s *shell) serverEditCommand() *cobra.Command {
+	var r reach
+	var e entryFlags
+	var k consent
+	var scope, file string
+	var editor bool
+	cmd := &cobra.Command{
+		Use:   "edit NAME",
+		Short: "Change a definition",
+		Long: `Changes a definition. What changes is shown first, and you are asked. Where nobody
+can be asked, --yes does it, and --dry-run only shows it.
+
+  jackfield server edit github                              in your editor ($VISUAL, $EDITOR)
+  jackfield server edit github --set title=GitHub --set timeout=2m
+  jackfield server edit github --unset headers.X-Old --header X-New=-
+  jackfield server edit github -f github.yaml               all of it, from a file
+
+A PATH is keys with dots between them (\. for a dot in a key); a VALUE is JSON where
+it is any, else text. Secrets read ` + sealed + ` and stay as they are where that is left
+alone; they have to be entered again when the url moves to another host. Was the
+definition changed meanwhile, you see what changed and begin again from there.`,
+		Args:              args(1, 1),
+		ValidArgsFunction: s.completeServers(&r, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := s.client(r)
+			if err != nil {
+				return err
+			}
+			if file == "" && e.empty() && !editor {
+				if !s.attended() {
+					return usagef("say what to change, with --set, --unset or -f FILE")
+				}
+				editor = true
+			}
+			d, err := c.editable(cmd.Context(), args[0], scope)
+			if err != nil {
+				return err
+			}
+			d.odd = e.exposed
+			body, err := s.change(cmd.Context(), c, d, k, func(n *document.Node) (*document.Node, error) {
+				return s.edited(cmd.Context(), n, d.what, file, editor, &e)
+			})
+			if err != nil || body == nil {
+				return err
+			}
+			return s.sayChanged(cmd.Context(), c, args[0], d.what, body)
+		},
+	}
+	r.flagsBut(cmd, gatewayFlag)
+	f := cmd.Flags()
+	e.flags(f)
+	f.StringArrayVar(&e.env, "env", nil, "an environment variable of a program, `NAME=VALUE`; NAME=- asks for the value")
+	f.StringArrayVar(&e.unset, "unset", nil, "remove the member at a `PATH`")
+	f.StringVarP(&file, "file", "f", "", "put the definition of a `FILE` in its place; YAML or JSON, - is stdin")
+	f.BoolVar(&editor, "editor", false, "open it in $VISUAL or $EDITOR")
+	scopeFlag(cmd, &scope, "the one of this scope")
+	k.dryFlags(cmd)
+	return cmd
+}
+
+// edited is a definition after what the command line asks for.
+func (s *shell) edited(ctx context.Context, n *document.Node, what, file string, editor bool, e *entryFlags) (*document.Node, error) {
+	if file != "" {
+		var err error
+		if n, err = s.readTree(file); err != nil {
+			return nil, err
+		}
+		if n.Kind != document.Map || n.Get("mcpServers") != nil {
+			return nil, usagef("%s must hold one definition, a map such as url: https://…", file)
+		}
+	}
+	n, err := e.apply(ctx, s, n)
+	if err == nil && editor {
+		n, err = s.inEditor(ctx, what, n)
+	}
+	return n, err
+}
+
+// sayChanged says what can be done after a change.
+func (s *shell) sayChanged(ctx context.Context, c *client, name, what string, body []byte) error {
+	if s.json {
+		return s.printJSON(json.RawMessage(body))
+	}
+	fmt.Fprintf(s.out, "%s is changed.", printable(what))
+	s.sayNext(ctx, c, name)
+	return nil
+}
+
+func (s *shell) serverOverlayCommand() *cobra.Command {
+	var r reach
+	var e entryFlags
+	var k consent
+	var team, file string
+	var disable, enable bool
+	cmd := &cobra.Command{
+		Use:   "overlay NAME --team ID",
+		Short: "Change a server for one team only",
+		Long: `Lays something over a server that everybody sees, for the members of one team: what
+is said here replaces what the definition says, the rest stays as it is, also when
+the definition changes. An overlay that is there already is changed.
+
+  jackfield server overlay github --team data --url https://github.data.example.com/mcp
+  jackfield server overlay github --team data --header X-Team=data
+  jackfield server overlay github --team guests --disable    they do not see it
+  jackfield server rm github --scope team:data               as everybody again
+
+With a url on another host nothing that is secret goes along: headers, env and
+variables of the definition are left behind.`,
+		Args:              args(1, 1),
+		ValidArgsFunction: s.completeServers(&r, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case team == "":
+				return usagef("for which team? Use jackfield server overlay %s --team ID", args[0])
+			case disable && enable:
+				return usagef("--disable and --enable exclude one another")
+			case disable:
+				e.set = append(e.set, "enabled=false")
+			case enable:
+				e.set = append(e.set, "enabled=true")
+			}
+			if e.empty() && file == "" {
+				return usagef("say what is different for team %s, such as --url, --header, --set or --disable", team)
+			}
+			c, err := s.client(r)
+			if err != nil {
+				return err
+			}
+			return s.overlay(cmd.Context(), c, args[0], team, file, &e, k)
+		},
+	}
+	r.flagsBut(cmd, gatewayFlag)
+	f := cmd.Flags()
+	e.flags(f)
+	f.StringArrayVar(&e.unset, "unset", nil, "remove the member at a `PATH`, so that the definition's counts again")
+	f.StringVar(&team, "team", "", "the `ID` of the team")
+	f.StringVarP(&file, "file", "f", "", "the overlay from a `FILE`; YAML or JSON, - is stdin")
+	f.BoolVar(&disable, "disable", false, "the team does not see the server")
+	f.BoolVar(&enable, "enable", false, "it does again")
+	complete(cmd, "team", s.completeTeams(&r, 0))
+	k.dryFlags(cmd)
+	return cmd
+}
+
+// overlay changes the overlay of a team, or lays a new one.
+func (s *shell) overlay(ctx context.Context, c *client, name, team, file string, e *entryFlags, k consent) error {
+	scope := "team:" + team
+	edit := func(n *document.Node) (*document.Node, error) {
+		n, err := s.edited(ctx, n, name, file, false, e)
+		if err != nil {
+			return nil, err
+		}
+		return with(n, path{"extends"}, truth(true))
+	}
+	d := definition(name, scope)
+	d.odd = e.exposed
+	body, err := s.change(ctx, c, d, k, edit)
+	if _, missing := refusedWith(err, http.StatusNotFound); missing {
+		n, err := edit(&document.Node{Kind: document.Map})
+		if err != nil {
+			return err
+		}
+		return s.addServers(ctx, c, []draft{{name: name, doc: n, odd: e.exposed}}, scope, k)
+	}
+	if err != nil || body == nil {
+		return err
+	}
+	return s.sayChanged(ctx, c, name, d.what, body)
+}
+
+// roles as flags complete them.
+func roles() []string {
+	var all []string
+	for _, r := range jackfield.Roles() {
+		all = append(all, string(r))
+	}
+	slices.Sort(all)
+	return all
+}
