@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/internal/registry/document"
@@ -21,18 +19,29 @@ const (
 	maxDescription  = 4 << 10
 	maxInstructions = 64 << 10
 	maxIcon         = 256 << 10
+	maxOwner        = 256
+
+	maxVars   = 32 // entries, as are the rest
+	maxInputs = 256
+	maxPeople = 1000
 )
 
 // Source is where definitions take values from that they do not hold.
 type Source struct {
 	Lookup func(name string) (string, bool) // the environment, for ${NAME}
 	Dir    string                           // what a relative cwd is relative to; empty: left relative
+	Inputs []Input                          // of the file, for ${input:ID}
+	Loops  func(*url.URL) bool              // whether an address is the gateway's own, see Options; nil: none is
 }
 
-// Servers reads the map of definitions, in its order. Faults within a definition
-// make that server Invalid; a map or a name that cannot be used is a fault of
-// the file. They are the operator's word. Servers that are disabled are left out. A
-// nil map gives no servers.
+// Servers reads the map of definitions, in its order, and after all of them what
+// their overlays make of them. Faults within a definition make that server Invalid;
+// a map or a name that cannot be used is a fault of the file. They are the operator's
+// word. Servers that are disabled are left out. A nil map gives no servers.
+//
+// What an overlay makes of a server has the team's Scope, the server's ID as its Base,
+// and an ID such as team:data/github. If it hides the server from the team, it has
+// neither a Transport nor a reason to be Invalid.
 func Servers(n *document.Node, from Source, r *document.Report) []jackfield.Server {
 	if n.IsNull() {
 		return nil
@@ -42,72 +51,166 @@ func Servers(n *document.Node, from Source, r *document.Report) []jackfield.Serv
 		return nil
 	}
 	servers := make([]jackfield.Server, 0, len(n.Fields))
+	var overlays []jackfield.Server
+	folded := map[string]string{}
 	for _, f := range n.Fields {
 		if message, fix := checkName(f.Key); message != "" {
 			r.Fault(f.Pos, message, fix)
 			continue
 		}
-		d := &definition{node: f.Value, key: f.Pos, from: from, report: r.ForServer(f.Key)}
-		if s, enabled := d.read(f.Key); enabled {
-			servers = append(servers, s)
+		d := &definition{node: f.Value, key: f.Pos, from: from, report: r.ForServer(f.Key), operator: true, file: true}
+		d.oddName(f.Key, folded)
+		read := d.read(f.Key)
+		if read.disabled {
+			continue
 		}
+		servers = append(servers, read.server)
+		overlays = append(overlays, d.overlays(&read.server, r)...)
 	}
-	return servers
+	return append(servers, overlays...)
 }
 
-// checkName refuses names that could not be a path segment, or would not look
-// like what they are.
-func checkName(name string) (message, fix string) {
-	const plain = "use letters, digits, - and _"
-	bad := strings.IndexFunc(name, func(c rune) bool {
-		return unicode.IsControl(c) || unicode.In(c, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
-	})
-	switch {
-	case name == "":
-		return "a server's name is empty", plain
-	case len(name) > maxName:
-		return fmt.Sprintf("the server name %q is longer than %d bytes", clip(name), maxName), "shorten it; write title for what people see"
-	case strings.Contains(name, "/"):
-		return fmt.Sprintf("the server name %q holds a /, which cannot stand in /mcp/{server}", clip(name)), "write - instead; write title for what people see"
-	case name == "." || name == ".." || name != strings.TrimSpace(name):
-		return fmt.Sprintf("%q cannot be a server's name", clip(name)), plain
-	case bad >= 0:
-		return fmt.Sprintf("the server name %q holds a character that cannot be seen", clip(name)), plain
+// oddName warns of a name of the file that cannot be told from another, or that a
+// definition of the store could not have.
+func (d *definition) oddName(name string, folded map[string]string) {
+	if message, fix := checkPlain(name); message != "" {
+		d.report.Warn(d.key, message, fix)
 	}
-	return "", ""
+	key := foldName(name)
+	if other, twice := folded[key]; twice {
+		d.report.Warn(d.key, fmt.Sprintf("the name looks like %q", clip(other)), "give one of the two another name")
+	}
+	folded[key] = name
+}
+
+// overlays reads what is different for teams, and makes of each a server of its own.
+func (d *definition) overlays(base *jackfield.Server, r *document.Report) []jackfield.Server {
+	if d.entry.Overlays.node == nil {
+		return nil
+	}
+	var out []jackfield.Server
+	for _, f := range d.entry.Overlays.node.Fields {
+		message, fix := checkName(f.Key)
+		if message == "" {
+			message, fix = checkPlain(f.Key)
+		}
+		if message != "" {
+			d.report.Warn(f.Pos, "an overlay is ignored: "+strings.Replace(message, "server", "team", 1), fix)
+			continue
+		}
+		scope := jackfield.Team(f.Key)
+		id := storeID(scope, base.Name)
+		o := &definition{node: f.Value, key: f.Pos, from: d.from, report: r.ForServer(string(id)), operator: true, file: true, overlay: true, scope: scope}
+		read := o.read(base.Name)
+		if read.disabled {
+			continue
+		}
+		read.server.ID = id
+		out = append(out, lay(base, &read))
+	}
+	return out
 }
 
 // definition is one server's entry while it is read.
 type definition struct {
-	node   *document.Node
-	key    document.Pos
-	from   Source
-	report *document.Report
+	node     *document.Node
+	key      document.Pos
+	from     Source
+	scope    jackfield.Scope
+	operator bool                 // whoever runs the gateway wrote it
+	file     bool                 // it stands in the configuration file
+	overlay  bool                 // it is laid over another definition
+	allowed  func(*url.URL) error // which addresses somebody else's definitions may name; nil: all
+	report   *document.Report
+
 	entry  Entry
+	places places
+	fill   jackfield.Fill
 }
 
-func (d *definition) read(name string) (s jackfield.Server, enabled bool) {
-	if d.node.IsNull() {
+// reading is a definition as it is written.
+type reading struct {
+	server   jackfield.Server // of an overlay, only what it has keys for
+	keys     map[string]bool  // of an overlay: the keys that have a value
+	extends  bool             // it is an overlay
+	hidden   bool             // an overlay that hides what it is laid over
+	disabled bool             // as if it were not there
+	bound    string           // what the secrets in it were entered for, see binding; empty: not known
+}
+
+func (d *definition) read(name string) reading {
+	if d.node.IsNull() && !d.overlay {
 		d.report.Fault(d.key, "nothing is said about this server", "write command or url under it")
 	}
 	document.Decode(d.node, &d.entry, d.report, foreign(d.report))
-	if d.entry.Disabled {
-		d.report.Warn(d.at("disabled"), "the server is disabled and left out", "remove disabled to serve it")
-		return jackfield.Server{}, false
+	d.checkAuthor()
+	out := reading{extends: d.overlay, disabled: d.entry.Disabled}
+	if d.overlay {
+		out.hidden = d.entry.Enabled != nil && !*d.entry.Enabled
+		out.keys = map[string]bool{}
+		for _, f := range d.node.Fields {
+			out.keys[f.Key] = !f.Value.IsNull()
+		}
 	}
-	s = jackfield.Server{
-		ID: jackfield.ServerID(name), Name: name, Operator: true,
+	if d.entry.Disabled && d.file {
+		d.report.Warn(d.at("disabled"), "the server is disabled and left out", "remove disabled to serve it")
+		return out
+	}
+	d.places = places{
+		lookup: d.from.Lookup, dir: d.from.Dir, inputs: d.from.Inputs, open: d.overlay,
+		identity: d.operator || d.scope.Kind == jackfield.ScopeApp,
+		vars:     d.variables(),
+	}
+	if d.scope.Kind == jackfield.ScopeTeam {
+		d.places.team = d.scope.ID
+	}
+	if !d.operator {
+		d.places.lookup = nil
+	}
+	out.server = jackfield.Server{
+		ID: jackfield.ServerID(name), Name: name, Scope: d.scope, Operator: d.operator,
 		About: d.about(),
 		Usage: d.usage(),
 		Tools: d.tools(),
+		Rules: d.rules(),
 	}
 	endpoint := d.endpoint()
+	d.unusedVars()
 	if faults := d.report.Faults(); len(faults) > 0 {
-		s.Invalid = reasons(faults)
-		return s, true
+		out.server.Invalid = reasons(faults)
+		return out
 	}
-	s.Endpoint = endpoint
-	return s, true
+	out.server.Endpoint, out.server.Fill, out.server.Vars = endpoint, d.fill, d.places.vars
+	return out
+}
+
+// checkAuthor refuses what a definition of this kind, or of whoever wrote it, cannot
+// have.
+func (d *definition) checkAuthor() {
+	if d.entry.Extends && !d.overlay {
+		d.report.Fault(d.at("extends"), "extends stands in a definition that is no team's", "write overlays: {TEAM: {…}} in the file, or a definition of the team")
+	}
+	if n := d.node.Get("enabled"); !n.IsNull() && !d.overlay {
+		d.report.Fault(n.Pos, "enabled is not a known setting", "write disabled: true to leave the server out")
+	}
+	if n := d.node.Get("overlays"); !n.IsNull() && (!d.file || d.overlay) {
+		d.report.Fault(n.Pos, "overlays stand in the servers of the configuration file only", "write a definition of the team with extends: true")
+	}
+	if d.operator {
+		return
+	}
+	for _, key := range []string{"command", "args", "env", "cwd", "limits"} {
+		if n := d.node.Get(key); !n.IsNull() {
+			d.report.Fault(n.Pos, key+" is for programs, which only whoever runs the gateway may define", "write url, or ask for it in the configuration file")
+		}
+	}
+	if t, n := d.entry.TLS, d.node.Get("tls"); t != nil {
+		for _, v := range []struct{ key, text string }{{"ca", t.CA}, {"cert", t.Cert}, {"key", t.Key}} {
+			if v.text != "" && !strings.Contains(v.text, "-----BEGIN ") && v.text != sealedText {
+				d.report.Fault(n.Get(v.key).At(), "tls."+v.key+" names a file of the gateway, which only whoever runs it may", "write its text, which begins with -----BEGIN")
+			}
+		}
+	}
 }
 
 // reasons is what is shown of an invalid server: its first few faults, each with
@@ -120,7 +223,10 @@ func reasons(faults []document.Problem) string {
 		if p.Fix != "" {
 			text += "; " + p.Fix
 		}
-		parts = append(parts, fmt.Sprintf("%s (%s:%d)", text, p.File, p.Line))
+		if p.Line > 0 && p.File != "" {
+			text = fmt.Sprintf("%s (%s:%d)", text, p.File, p.Line)
+		}
+		parts = append(parts, text)
 	}
 	text := strings.Join(parts, ". ")
 	if more := len(faults) - most; more > 0 {
@@ -157,6 +263,9 @@ func (d *definition) bound(key, text string, most int) {
 	if len(text) > most {
 		d.report.Fault(d.at(key), fmt.Sprintf("%s is longer than %d bytes", key, most), "shorten it")
 	}
+	if !d.file && strings.ContainsFunc(text, func(c rune) bool { return c != '\n' && c != '\t' && unseen(c) }) {
+		d.report.Fault(d.at(key), key+" holds a character that cannot be seen", "remove it")
+	}
 }
 
 var sharings = []string{
@@ -186,6 +295,8 @@ func (d *definition) usage() jackfield.Usage {
 		RequiresOAuth: u.RequiresOAuth,
 		Sharing:       jackfield.Sharing(u.Sharing),
 		OnSessionLoss: jackfield.Loss(u.OnSessionLoss),
+		Rate:          jackfield.Rate(d.entry.Rate),
+		PersonRate:    jackfield.Rate(d.entry.RatePerPerson),
 	}
 }
 
@@ -204,15 +315,15 @@ func (d *definition) tools() jackfield.ToolFilter {
 	if allow := tools.Get("allow"); !allow.IsNull() && allow.Kind == document.List && len(t.Allow) == 0 {
 		d.report.Fault(allow.Pos, "tools.allow is empty, which would offer every tool", `name the tools, remove it to offer all, or write deny: ["*"] to offer none`)
 	}
-	d.patterns("allow", tools.Get("allow"), t.Allow)
-	d.patterns("deny", tools.Get("deny"), t.Deny)
+	d.patterns("tools.allow", tools.Get("allow"), t.Allow)
+	d.patterns("tools.deny", tools.Get("deny"), t.Deny)
 	return jackfield.ToolFilter{Allow: t.Allow, Deny: t.Deny}
 }
 
 func (d *definition) patterns(key string, n *document.Node, list []string) {
 	for i, pattern := range list {
 		if star := strings.IndexByte(pattern, '*'); pattern == "" || star >= 0 && star != len(pattern)-1 {
-			d.report.Fault(n.Items[i].Pos, fmt.Sprintf("tools.%s cannot hold %q", key, clip(pattern)), "write a tool's name, or its beginning and a * at the end")
+			d.report.Fault(n.Items[i].Pos, fmt.Sprintf("%s cannot hold %q", key, clip(pattern)), "write a tool's name, or its beginning and a * at the end")
 		}
 	}
 }
@@ -229,6 +340,11 @@ func (d *definition) endpoint() jackfield.Endpoint {
 	transport, ok := d.transport()
 	if !ok {
 		return jackfield.Endpoint{}
+	}
+	if d.overlay && d.entry.Command == "" && d.entry.URL == "" { // what it is laid over decides what of it counts
+		e := d.program()
+		e.Transport, e.Headers, e.TLS = transport, d.headers(), d.tls("")
+		return e
 	}
 	if transport == jackfield.TransportStdio {
 		d.unused("headers", "only servers with a url have it")
@@ -254,10 +370,14 @@ func (d *definition) transport() (jackfield.Transport, bool) {
 	switch {
 	case kind != "" && t == "":
 		d.unknownType(kind)
+	case t == jackfield.TransportStdio && !d.operator:
+		d.report.Fault(d.at("type"), "type is stdio, and only whoever runs the gateway may define programs", "write type: http and url, or ask for it in the configuration file")
 	case t == jackfield.TransportStdio && address:
 		d.report.Fault(d.at("type"), "type is stdio, but there is a url instead of a command", "write type: http, or command")
 	case t != "" && t != jackfield.TransportStdio && command:
 		d.report.Fault(d.at("type"), fmt.Sprintf("type is %s, but there is a command instead of a url", kind), "write type: stdio, or url")
+	case !command && !address && d.overlay:
+		return t, true
 	case !command && !address:
 		if len(d.report.Faults()) > 0 {
 			break // whoever wrote serverUrl has been told
@@ -305,12 +425,9 @@ func (d *definition) program() jackfield.Endpoint {
 	if e.Dir != "" && !filepath.IsAbs(e.Dir) {
 		e.Dir = filepath.Join(d.from.Dir, e.Dir)
 	}
-	args := d.node.Get("args")
-	for i, arg := range d.entry.Args {
-		e.Args = append(e.Args, d.expand(fmt.Sprintf("args[%d]", i), args.Items[i], arg))
-	}
-	e.Env = d.secrets("env", d.entry.Env)
-	if len(e.Env) > 0 {
+	d.args(&e)
+	e.Env, d.fill.Env = d.split(d.templates("env", d.entry.Env))
+	if len(d.entry.Env) > 0 {
 		d.checkNames(d.node.Get("env").Fields)
 	}
 	e.Limits = d.limits()
@@ -346,94 +463,6 @@ func (d *definition) checkNames(env []document.Field) {
 			d.report.Fault(f.Pos, fmt.Sprintf("env holds the name %q, which no environment variable can have", clip(f.Key)), "write NAME: value")
 		}
 	}
-}
-
-// secrets expands the values of a map, in the order of the file.
-func (d *definition) secrets(key string, values map[string]string) map[string]jackfield.Secret {
-	if len(values) == 0 {
-		return nil
-	}
-	out := make(map[string]jackfield.Secret, len(values))
-	for _, f := range d.node.Get(key).Fields {
-		out[f.Key] = jackfield.Secret(d.expand(key+"."+f.Key, f.Value, values[f.Key]))
-	}
-	return out
-}
-
-// expand fills in a value's placeholders, and reports those that stay.
-func (d *definition) expand(what string, n *document.Node, text string) string {
-	if name, found := template(text); found {
-		d.report.Fault(n.At(), fmt.Sprintf("%s holds {{%s}}, which nothing fills in here", what, name),
-			"write the value, or ${NAME} for an environment variable")
-		return ""
-	}
-	out, err := Expand(text, d.from.Lookup)
-	if err != nil {
-		message, fix := err.Error(), ""
-		if e, ok := err.(*ExpandError); ok { //nolint:errorlint // Expand returns it as it is
-			fix = e.Fix
-		}
-		d.report.Fault(n.At(), what+": "+message, fix)
-		return ""
-	}
-	if strings.Contains(out, "\x00") {
-		d.report.Fault(n.At(), what+" holds a zero byte", "remove it; look at the variables in it")
-		return ""
-	}
-	return out
-}
-
-// address checks the url. What it reports quotes none of it: there may be a key
-// in it.
-func (d *definition) address() string {
-	before := len(d.report.Faults())
-	text := d.expand("url", d.node.Get("url"), d.entry.URL)
-	if len(d.report.Faults()) > before {
-		return ""
-	}
-	message, fix := CheckURL(text)
-	if message != "" {
-		d.report.Fault(d.at("url"), "url "+message, fix)
-		return ""
-	}
-	return text
-}
-
-// CheckURL says what is wrong with the address of an HTTP server, and what to
-// write instead; both are empty when nothing is. It quotes nothing of it but
-// its scheme.
-func CheckURL(text string) (message, fix string) {
-	const form = "write https://host/path"
-	if strings.ContainsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) || c == utf8.RuneError }) {
-		return "holds a space or a character that cannot be seen", "remove it, or write it as %20"
-	}
-	if strings.ContainsAny(text, "{}") {
-		return "holds {…}, which nothing fills in here", "write the value, or ${NAME} for an environment variable"
-	}
-	scheme, _, hasScheme := strings.Cut(text, "://")
-	isHTTP := strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")
-	isSocket := strings.EqualFold(scheme, "ws") || strings.EqualFold(scheme, "wss")
-	u, err := url.Parse(text)
-	switch {
-	case !hasScheme || !isHTTP && !isSocket:
-		return "begins with neither http:// nor https://", form
-	case isSocket:
-		return "is of a websocket, which is no transport of the protocol", "use the server's https:// address"
-	case err != nil:
-		return "is not well formed", form
-	case u.User != nil:
-		return "holds a user name or password", "send it as a header: headers: {Authorization: …}"
-	case strings.Contains(text, "#"):
-		return "holds a #, and what follows it is never sent", "remove it"
-	case u.Hostname() == "":
-		return "names no host", form
-	}
-	if port := u.Port(); port != "" {
-		if len(port) > 5 || port == "0" || len(port) == 5 && port > "65535" {
-			return "has a port that does not exist", "write a port from 1 to 65535"
-		}
-	}
-	return "", ""
 }
 
 func oneOf(word string, known []string) string {

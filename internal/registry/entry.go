@@ -17,6 +17,7 @@ type Entry struct {
 	entryEndpoint
 	entryAbout
 	entryUsage
+	entryPeople
 }
 
 type entryEndpoint struct {
@@ -62,6 +63,48 @@ type entryUsage struct {
 	Tools         *entryTools       `json:"tools,omitempty" jsonschema:"Which of the server's tools are offered."`
 }
 
+type entryPeople struct {
+	Vars           map[string]entryVar `json:"vars,omitempty" jsonschema:"Values that each person enters for the server, by name. {{var.NAME}} in headers, env, args and url stands for one."`
+	CustomUserVars map[string]entryVar `json:"customUserVars,omitempty" jsonschema:"The same as vars, as LibreChat calls it. Only one of the two may be there."`
+	Access         *entryAccess        `json:"access,omitempty" jsonschema:"Who may see and use the server, and which of its tools."`
+	Rate           document.Rate       `json:"rate,omitzero" jsonschema:"How many calls there may be by everybody together, such as 600/m."`
+	RatePerPerson  document.Rate       `json:"ratePerPerson,omitzero" jsonschema:"How many calls there may be by each person, such as 60/m."`
+	Overlays       overlayMap          `json:"overlays,omitzero" jsonschema:"What is different for a team, by the team's name. Only in the configuration file."`
+	Extends        bool                `json:"extends,omitempty" jsonschema:"This is laid over the server of the same name that the team would see without it. Only in definitions of teams."`
+	Enabled        *bool               `json:"enabled,omitempty" jsonschema:"false: the team does not see the server. Only in overlays; elsewhere write disabled."`
+}
+
+type entryVar struct {
+	Title       string `json:"title,omitempty" jsonschema:"What it is called to people."`
+	Description string `json:"description,omitempty" jsonschema:"Where one gets it."`
+	Sensitive   *bool  `json:"sensitive,omitempty" jsonschema:"It is never shown again. Default true."`
+	Required    *bool  `json:"required,omitempty" jsonschema:"Without it nothing is sent to the server. Default true."`
+}
+
+type entryAccess struct {
+	Allow []string          `json:"allow,omitempty" jsonschema:"Only these see the server: team:NAME or user:NAME."`
+	Deny  []string          `json:"deny,omitempty" jsonschema:"These do not, even if allowed."`
+	Tools []entryToolAccess `json:"tools,omitempty" jsonschema:"The same for some of its tools."`
+}
+
+type entryToolAccess struct {
+	Tools []string `json:"tools,omitempty" jsonschema:"Names of tools. A * at the end stands for any rest."`
+	Allow []string `json:"allow,omitempty" jsonschema:"Only these see the tools: team:NAME or user:NAME."`
+	Deny  []string `json:"deny,omitempty" jsonschema:"These do not, even if allowed."`
+}
+
+// overlayMap is left to Servers.
+type overlayMap struct{ node *document.Node }
+
+// DecodeNode keeps the node.
+func (m *overlayMap) DecodeNode(n *document.Node) (message, fix string) {
+	if n.Kind != document.Map {
+		return "must be a map, not " + n.Kind.String(), "write overlays: {TEAM: {headers: …}}"
+	}
+	m.node = n
+	return "", ""
+}
+
 type entryTools struct {
 	Allow []string `json:"allow,omitempty" jsonschema:"Only these tools are offered. A * at the end stands for any rest."`
 	Deny  []string `json:"deny,omitempty" jsonschema:"These tools are never offered, even if allowed."`
@@ -89,7 +132,6 @@ func (i *instructions) DecodeNode(n *document.Node) (message, fix string) {
 var ignored = map[string]struct{ product, meaning string }{
 	"chatMenu":       {"LibreChat", "there is no chat menu here"},
 	"iconPath":       {"LibreChat", "write icon with the address of a picture"},
-	"customUserVars": {"LibreChat", "values per person are not filled in by this version"},
 	"oauth":          {"LibreChat and Claude Code", "sign-in settings are not read by this version"},
 	"oauth_headers":  {"LibreChat", "sign-in settings are not read by this version"},
 	"apiKey":         {"LibreChat", "no key is sent; write it as a header under headers"},
@@ -125,7 +167,7 @@ var renamed = map[string]string{ //nolint:gosec // field names, no credentials
 	"workingDirectory": "write cwd", "workdir": "write cwd",
 	"disabledTools": "write tools: {deny: […]}", "excludeTools": "write tools: {deny: […]}",
 	"includeTools": "write tools: {allow: […]}", "enabledTools": "write tools: {allow: […]}", "allowedTools": "write tools: {allow: […]}",
-	"enabled": "write disabled: true to leave the server out", "isActive": "write disabled: true to leave the server out",
+	"isActive":     "write disabled: true to leave the server out",
 	"instructions": "write serverInstructions",
 	"token":        "write headers: {Authorization: …}", "bearerToken": "write headers: {Authorization: …}",
 }

@@ -24,29 +24,76 @@ func Expand(text string, lookup func(string) (string, bool)) (string, error) {
 		return text, nil
 	}
 	var out strings.Builder
+	err := scan(text, scanner{
+		text: func(s string) { out.WriteString(s) },
+		dollar: func(inside string) error {
+			value, err := fill(inside, lookup)
+			out.WriteString(value)
+			return err
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// scanner takes what scan finds. With braces nil, {{…}} is text.
+type scanner struct {
+	text   func(string)
+	dollar func(inside string) error
+	braces func(name string) error
+}
+
+// scan goes through a text once, from its beginning to its end. $${ is the text ${.
+// Only what begins with a letter or _ is a place of {{…}}: Go's own templates, which
+// begin with a dot, are somebody's argument and left alone.
+func scan(text string, s scanner) error {
 	for {
 		at := strings.Index(text, "${")
+		if brace := strings.Index(text, "{{"); s.braces != nil && brace >= 0 && (at < 0 || brace < at) {
+			s.text(text[:brace])
+			name, rest, found := place(text[brace+2:])
+			if !found {
+				s.text("{{")
+				text = text[brace+2:]
+				continue
+			}
+			if err := s.braces(name); err != nil {
+				return err
+			}
+			text = rest
+			continue
+		}
 		if at < 0 {
-			out.WriteString(text)
-			return out.String(), nil
+			s.text(text)
+			return nil
 		}
 		if at > 0 && text[at-1] == '$' {
-			out.WriteString(text[:at-1] + "${")
+			s.text(text[:at-1] + "${")
 			text = text[at+2:]
 			continue
 		}
-		out.WriteString(text[:at])
+		s.text(text[:at])
 		inside, rest, closed := strings.Cut(text[at+2:], "}")
 		if !closed {
-			return "", &ExpandError{"a ${ is never closed", "write ${NAME}, or $${ for a literal ${"}
+			return &ExpandError{"a ${ is never closed", "write ${NAME}, or $${ for a literal ${"}
 		}
-		value, err := fill(inside, lookup)
-		if err != nil {
-			return "", err
+		if err := s.dollar(inside); err != nil {
+			return err
 		}
-		out.WriteString(value)
 		text = rest
 	}
+}
+
+// place is the name in text that begins behind a {{, and what follows its }}.
+func place(text string) (name, rest string, found bool) {
+	inside, rest, closed := strings.Cut(text, "}}")
+	name = strings.TrimSpace(inside)
+	if !closed || name == "" || name[0] != '_' && (name[0]|0x20 < 'a' || name[0]|0x20 > 'z') {
+		return "", "", false
+	}
+	return name, rest, true
 }
 
 // fill is the value of what stands between ${ and }.
@@ -61,9 +108,12 @@ func fill(inside string, lookup func(string) (string, bool)) (string, error) {
 			"write ${NAME} or ${NAME:-default}, or $${ for a literal ${",
 		}
 	}
-	if strings.Contains(fallback, "${") {
+	for _, open := range []string{"${", "{{"} {
+		if !strings.Contains(fallback, open) {
+			continue
+		}
 		return "", &ExpandError{
-			fmt.Sprintf("the default of ${%s:-…} holds another ${", name),
+			fmt.Sprintf("the default of ${%s:-…} holds another %s", name, open),
 			"give the default as plain text",
 		}
 	}
@@ -123,23 +173,4 @@ func isVariable(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-// template finds a {{NAME}}, which other products fill in per person. Go's own
-// templates, which begin with a dot, are somebody's argument and left alone.
-func template(text string) (string, bool) {
-	for {
-		_, rest, found := strings.Cut(text, "{{")
-		if !found {
-			return "", false
-		}
-		inside, after, closed := strings.Cut(rest, "}}")
-		if !closed {
-			return "", false
-		}
-		if name := strings.TrimSpace(inside); name != "" && (name[0] == '_' || name[0]|0x20 >= 'a' && name[0]|0x20 <= 'z') {
-			return clip(name), true
-		}
-		text = after
-	}
 }

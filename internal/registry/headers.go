@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/jackfield-dev/jackfield"
@@ -16,13 +17,13 @@ var ownHeaders = map[string]bool{
 	"Mcp-Session-Id": true, "Mcp-Protocol-Version": true, "Mcp-Method": true, "Mcp-Name": true, "Last-Event-Id": true,
 }
 
-// headers expands and checks the headers, under their canonical names.
+// headers reads and checks the headers, under their canonical names.
 func (d *definition) headers() map[string]jackfield.Secret {
-	values := d.secrets("headers", d.entry.Headers)
+	values := d.templates("headers", d.entry.Headers)
 	if len(values) == 0 {
 		return nil
 	}
-	out := make(map[string]jackfield.Secret, len(values))
+	out := make(map[string]jackfield.Template, len(values))
 	for _, f := range d.node.Get("headers").Fields {
 		name, value := textproto.CanonicalMIMEHeaderKey(f.Key), values[f.Key]
 		_, twice := out[name]
@@ -33,16 +34,26 @@ func (d *definition) headers() map[string]jackfield.Secret {
 			d.report.Warn(f.Pos, fmt.Sprintf("the header %s is ignored", f.Key), "Jackfield sets it itself")
 		case twice:
 			d.report.Fault(f.Pos, fmt.Sprintf("the header %s stands twice; upper and lower case are the same", name), "keep one of the two")
-		case strings.ContainsFunc(value.Reveal(), func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
+		case slices.ContainsFunc(value, func(p jackfield.Part) bool { return strings.ContainsFunc(p.Text.Reveal(), breaksHeader) }):
 			d.report.Fault(f.Value.At(), fmt.Sprintf("the value of the header %s holds a line break or a control character", f.Key), "write it on one line; look at the end of the variable's value")
 		default:
-			out[name] = jackfield.Secret(strings.Trim(value.Reveal(), " \t"))
+			out[name] = trimmed(value)
 		}
 	}
-	if len(out) == 0 {
-		return nil
+	constants, filled := d.split(out)
+	d.fill.Headers = filled
+	return constants
+}
+
+func breaksHeader(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
+
+// trimmed is a header's value without the space around it, which is not part of it.
+func trimmed(t jackfield.Template) jackfield.Template {
+	if n := len(t); n > 0 {
+		t[0].Text = jackfield.Secret(strings.TrimLeft(t[0].Text.Reveal(), " \t"))
+		t[n-1].Text = jackfield.Secret(strings.TrimRight(t[n-1].Text.Reveal(), " \t"))
 	}
-	return out
+	return t
 }
 
 // isToken reports whether the name may be a header's (RFC 9110, section 5.6.2).

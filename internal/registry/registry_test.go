@@ -74,6 +74,11 @@ func TestWhatDecidesAConnectionMakesAVersionAndAllElseOnlyARevision(t *testing.T
 		Endpoint: jackfield.Endpoint{Transport: "http", Command: "a", Args: []string{"a"}, Env: map[string]jackfield.Secret{"A": "a"}, Dir: "a", URL: "a", Headers: map[string]jackfield.Secret{"A": "a"}},
 		Usage:    jackfield.Usage{Timeout: 1, InitTimeout: 1, Sharing: "auto"},
 		Tools:    jackfield.ToolFilter{Allow: []string{"a"}, Deny: []string{"a"}},
+		Fill: jackfield.Fill{
+			URL: jackfield.Template{{Text: "a"}}, Args: map[int]jackfield.Template{0: {{Text: "a"}}},
+			Env: map[string]jackfield.Template{"A": {{Text: "a"}}}, Headers: map[string]jackfield.Template{"A": {{Text: "a"}}},
+		},
+		Vars: []jackfield.Variable{{Name: "a", Title: "a"}},
 	}
 	edits := map[string]func(*jackfield.Server){}
 	redials := map[string]bool{}
@@ -89,6 +94,11 @@ func TestWhatDecidesAConnectionMakesAVersionAndAllElseOnlyARevision(t *testing.T
 	fields("Tools.", func(s *jackfield.Server) reflect.Value { return reflect.ValueOf(&s.Tools).Elem() }, func(string) bool { return false })
 	fields("Usage.", func(s *jackfield.Server) reflect.Value { return reflect.ValueOf(&s.Usage).Elem() }, func(name string) bool {
 		return name == "Sharing" || name == "RequiresOAuth"
+	})
+	fields("Fill.", func(s *jackfield.Server) reflect.Value { return reflect.ValueOf(&s.Fill).Elem() }, func(string) bool { return true })
+	fields("Rules.", func(s *jackfield.Server) reflect.Value { return reflect.ValueOf(&s.Rules).Elem() }, func(string) bool { return false })
+	fields("Vars.", func(s *jackfield.Server) reflect.Value { return reflect.ValueOf(&s.Vars[0]).Elem() }, func(name string) bool {
+		return name == "Name" || name == "Required"
 	})
 	edits["Invalid"], redials["Invalid"] = func(s *jackfield.Server) { s.Invalid = "why" }, true
 
@@ -137,6 +147,20 @@ func change(t *testing.T, v reflect.Value) {
 		v.Files++
 	case *jackfield.Loss:
 		*v = jackfield.LossReplay
+	case *jackfield.Rate:
+		v.Calls++
+	case *[]jackfield.ToolFilter:
+		*v = append(*v, jackfield.ToolFilter{})
+	case *jackfield.Template:
+		*v = append(*v, jackfield.Part{})
+	case *map[int]jackfield.Template:
+		(*v)[0] = append((*v)[0], jackfield.Part{})
+	case *map[string]jackfield.Template:
+		(*v)["A"] = append((*v)["A"], jackfield.Part{})
+	case *[]jackfield.Scope:
+		*v = append(*v, jackfield.Team("b"))
+	case *[]jackfield.ToolRule:
+		*v = append(*v, jackfield.ToolRule{})
 	case *jackfield.TLS:
 		v.ServerName += "b"
 	default:
@@ -183,7 +207,7 @@ func TestASnapshotNeverChanges(t *testing.T) {
 	if !ok || len(old.Servers()) != 1 {
 		t.Fatal("the old snapshot lost its server")
 	}
-	if text := fmt.Sprint(got.Endpoint.Args, got.Tools, got.Endpoint.Headers["A"].Reveal()+got.Endpoint.Env["A"].Reveal()); text != "[1] {[1] [1]}11" {
+	if text := fmt.Sprint(got.Endpoint.Args, got.Tools, got.Endpoint.Headers["A"].Reveal()+got.Endpoint.Env["A"].Reveal()); text != "[1] {[1] [1] []}11" {
 		t.Error(text)
 	}
 }

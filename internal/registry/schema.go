@@ -14,7 +14,18 @@ func SchemaTypes() map[reflect.Type]*jsonschema.Schema {
 	return map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[document.Duration](): {Types: []string{"string", "integer"}, Examples: []any{"30s", "5m", 30000}},
 		reflect.TypeFor[document.Size]():     {Types: []string{"string", "integer"}, Examples: []any{"4MiB", 65536}},
+		reflect.TypeFor[document.Rate]():     {Type: "string", Examples: []any{"600/m", "10/s"}},
 		reflect.TypeFor[instructions]():      {Types: []string{"boolean", "string"}},
+		reflect.TypeFor[overlayMap]():        {Type: "object", AdditionalProperties: &jsonschema.Schema{Ref: "#/$defs/server"}},
+		reflect.TypeFor[Inputs](): {Type: "array", Items: &jsonschema.Schema{
+			Type: "object", Required: []string{"id", "type"},
+			Properties: map[string]*jsonschema.Schema{
+				"id":          {Type: "string", Description: "What ${input:ID} names."},
+				"type":        {Type: "string", Enum: anys(inputTypes)},
+				"description": {Type: "string", Description: "What people are asked for."},
+				"password":    {Type: "boolean", Description: "It is never shown again."},
+			},
+		}},
 	}
 }
 

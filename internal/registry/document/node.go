@@ -78,6 +78,14 @@ func (n *Node) Field(key string) (Field, bool) {
 	return Field{}, false
 }
 
+// All are a map's entries; none of what is no map.
+func (n *Node) All() []Field {
+	if n == nil {
+		return nil
+	}
+	return n.Fields
+}
+
 // IsNull reports whether there is no value: an absent node, or one without
 // content.
 func (n *Node) IsNull() bool { return n == nil || n.Kind == Null }

@@ -21,6 +21,7 @@ type Problem struct {
 	Severity Severity
 	File     string // or the name of the flag or variable that the value came from
 	Pos
+	Path    string // instead of a place, for what is in no file: the field, such as headers.Authorization
 	Server  string // whose definition it is in; empty for the rest of the file
 	Message string // what is wrong, without a secret
 	Fix     string // what to write instead; may be empty

@@ -83,3 +83,42 @@ func (s *Size) DecodeNode(n *Node) (message, fix string) {
 	*s = Size(v)
 	return "", ""
 }
+
+// Rate is how many of something there may be in a time, written 600/m, 10/s, 5000/h
+// or 20/10s. The zero value means that none was given.
+type Rate struct {
+	Calls int
+	Per   time.Duration
+}
+
+// MaxRate is the most that a Rate can name.
+const MaxRate = 1_000_000_000
+
+// DecodeNode reads the rate.
+func (r *Rate) DecodeNode(n *Node) (message, fix string) {
+	const write = "write a rate such as 600/m, 10/s or 5000/h"
+	if n.Kind != String {
+		return "must be a rate, not " + n.Kind.String(), write
+	}
+	calls, unit, _ := strings.Cut(n.Text, "/")
+	per, ok := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[unit]
+	if !ok {
+		var err error
+		if per, err = time.ParseDuration(unit); err != nil {
+			return fmt.Sprintf("%q is not a rate", n.Text), write
+		}
+	}
+	count, err := strconv.Atoi(calls)
+	switch {
+	case err != nil || calls[0] == '+':
+		return fmt.Sprintf("%q is not a rate", n.Text), write
+	case count <= 0:
+		return "allows nothing", "write 1 or more; disabled: true leaves a server out"
+	case count > MaxRate:
+		return fmt.Sprintf("is more than %d", MaxRate), "remove it for no bound"
+	case per < time.Second || per > MaxDuration:
+		return "is for a time that is not between a second and a day", write
+	}
+	*r = Rate{Calls: count, Per: per}
+	return "", ""
+}
