@@ -17,7 +17,8 @@ import (
 	"github.com/jackfield-dev/jackfield/internal/record"
 )
 
-// Keys seal and open. They are safe for use by many goroutines.
+// Keys seal and open. They are safe for use by many goroutines. A nil *Keys is that
+// of a gateway which keeps nothing: it seals and opens nothing.
 type Keys struct {
 	primary uint32
 	opens   map[uint32]tink.AEAD // by the id of the master key
@@ -47,6 +48,9 @@ func (k *Keys) Primary() uint32 { return k.primary }
 
 // Seal implements record.Sealer.
 func (k *Keys) Seal(bind string, plain []byte) (sealed []byte, key uint32, err error) {
+	if k == nil {
+		return nil, 0, jackfield.Errorf(jackfield.Unavailable, "this gateway keeps no secrets, because it has no data directory; give it one with --data")
+	}
 	sealed, err = k.opens[k.primary].Encrypt(plain, []byte(bind))
 	if err != nil {
 		return nil, 0, jackfield.Errorf(jackfield.Internal, "sealing with the master key %s failed: %w", KeyID(k.primary), err)
@@ -57,6 +61,9 @@ func (k *Keys) Seal(bind string, plain []byte) (sealed []byte, key uint32, err e
 // Open implements record.Sealer. What does not open is an error that says which key
 // is missing, or that something was changed.
 func (k *Keys) Open(bind string, sealed []byte, key uint32) ([]byte, error) {
+	if k == nil {
+		return nil, jackfield.Errorf(jackfield.Unavailable, "this gateway has no master key, because it has no data directory; give it one with --data")
+	}
 	opener, ok := k.opens[key]
 	if !ok {
 		return nil, jackfield.Errorf(jackfield.Unavailable, "it is sealed with the master key %s, which is not among those of %s; put it back there", KeyID(key), k.from)

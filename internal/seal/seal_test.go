@@ -79,6 +79,16 @@ func TestNothingOpensThatWasChangedInAnyByte(t *testing.T) {
 	}
 }
 
+func TestAGatewayThatKeepsNothingSaysSo(t *testing.T) {
+	var k *Keys
+	if _, _, err := k.Seal("x", []byte("secret")); jackfield.CodeOf(err) != jackfield.Unavailable {
+		t.Error(err)
+	}
+	if _, err := k.Open("x", []byte("secret"), 1); jackfield.CodeOf(err) != jackfield.Unavailable {
+		t.Error(err)
+	}
+}
+
 // A data key of its own: what is sealed with the master key itself is the data key,
 // and no two values have the same.
 func TestEachValueHasADataKeyOfItsOwn(t *testing.T) {
