@@ -1,38 +1,55 @@
 package api
 
 import (
+	"context"
+	"io"
 	"iter"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
+	"github.com/jackfield-dev/jackfield/internal/authn"
+	"github.com/jackfield-dev/jackfield/internal/credentials"
+	"github.com/jackfield-dev/jackfield/internal/record"
+	"github.com/jackfield-dev/jackfield/internal/registry"
 	"github.com/jackfield-dev/jackfield/pool"
 )
 
-// Handler serves the read API. Servers and Authenticate must be set; every other
-// field may be nil, and then that part of an answer is left out. The funcs are
-// called for each request, must be safe to call concurrently, and must not dial.
+// Handler serves the API. Servers and Authenticate must be set; every other field may
+// be nil, and then that part of an answer is left out, and so are the routes that are
+// nothing without it. The funcs are called for each request, must be safe to call
+// concurrently and, but for Connect and Backup, answer from memory.
 type Handler struct {
-	// Servers is the registry's snapshot, in the order in which servers are shown.
-	Servers func() []jackfield.Server
-	// Authenticate says who is calling. Its error is the answer.
+	// Who is calling. Its error is the answer.
 	Authenticate func(*http.Request) (jackfield.Principal, error)
 
+	// What there is: the same parts for as long as the handler.
+	Servers     func() []jackfield.Server // every effective definition, in the order in which they are shown
+	Registry    *registry.Registry        // definitions; nil: everybody sees all of Servers, and nothing can be changed
+	People      *authn.Directory          // users, teams and keys
+	Credentials *credentials.Credentials  // what people enter for servers
+	Board       Board                     // the connections
+	Events      *Events                   // GET /events
+
+	// What is known of a server at the moment.
 	Warnings    func(jackfield.ServerID) []string                  // what is odd about a definition
 	Connections func() iter.Seq2[pool.Key, pool.Status]            // what the pool holds
 	Shape       func(jackfield.Server) (exchange.Shape, bool)      // what is known of a server
 	Sharing     func(jackfield.Server) (jackfield.Sharing, string) // who shares its connections, and why
 	Listings    func(jackfield.Server) []Listing                   // what the catalog holds of it
-	Health      func() error                                       // nil: well; the error says what is wrong
-	Degraded    func() error                                       // nil: in full; the error says what it does without
-	Readiness   func() (Readiness, []string)                       // whether it takes calls, and what it does without
 	Calls       func(jackfield.ServerID) Calls                     // what is counted of a server's calls
-	// Reset drains a server's connections and forgets its failures; nil: nobody can.
-	Reset func(jackfield.Server)
+
+	// What can be done.
+	Reset   func(jackfield.Server)                                                    // drains a server's connections and forgets its failures
+	Connect func(context.Context, jackfield.Principal, jackfield.Server) error        // opens the caller's own connection; its error is why it could not
+	Backup  func(ctx context.Context, w io.Writer) error                              // writes a backup of the store
+	ReadLog func(ctx context.Context, since uint64, max int) ([]record.Change, error) // the log of the store
+
+	// How the gateway is.
+	Health    func() error                 // nil: well; the error says what is wrong
+	Degraded  func() error                 // nil: in full; the error says what it does without
+	Readiness func() (Readiness, []string) // whether it takes calls, and what it does without
 
 	Version string // of the gateway
 	Log     *slog.Logger
@@ -42,37 +59,49 @@ type Handler struct {
 func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.Handle("/healthz", readOnly(http.HandlerFunc(h.healthz)))
 	mux.Handle("/readyz", readOnly(http.HandlerFunc(h.readyz)))
-	api := http.NewServeMux()
-	api.Handle("/api/v1/servers", h.route(h.servers))
-	api.Handle("/api/v1/servers/{name}", h.route(h.server))
-	if h.Reset != nil {
-		api.HandleFunc("POST /api/v1/servers/{name}/reset", h.reset)
-	}
-	api.Handle("/api/v1/listings", h.route(h.listings, "server", "kind"))
-	api.Handle("/", h.route(func(r *http.Request) (any, error) {
-		return nil, jackfield.Errorf(jackfield.NotFound,
-			"there is nothing at %s; there are /api/v1/servers, /api/v1/servers/{name} and /api/v1/listings", r.URL.Path)
-	}))
-	mux.Handle("/api/", api)
+	mux.Handle("/api/", h.edge().routes.mux)
 }
 
-// reset has a server begun anew, and answers with what is known of it then.
-func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
-	_, err := h.Authenticate(r)
-	if err == nil {
-		err = checkQuery(r, nil)
+// edge is the handler with its routes.
+func (h *Handler) edge() *edge {
+	e := newEdge(h)
+	e.serverRoutes()
+	e.listingRoute()
+	e.connectionRoutes()
+	e.meRoute()
+	if h.Registry != nil {
+		e.definitionRoutes()
 	}
-	var s jackfield.Server
-	if err == nil {
-		s, err = h.find(r.PathValue("name"))
+	if h.Registry != nil && h.Credentials != nil {
+		e.variableRoutes()
 	}
-	if err != nil {
+	if h.People != nil {
+		e.keyRoutes()
+		e.teamRoutes()
+		e.userRoutes()
+	}
+	if h.Registry != nil && h.People != nil {
+		e.stateRoutes()
+	}
+	if h.Backup != nil {
+		e.backupRoute()
+	}
+	if h.ReadLog != nil {
+		e.logRoute()
+	}
+	if h.Events != nil {
+		e.eventRoutes()
+	}
+	e.document()
+	e.routes.refuseOthers()
+	e.routes.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		_, err := h.Authenticate(r)
+		if err == nil {
+			err = jackfield.Errorf(jackfield.NotFound, "there is nothing at %.200q; %s/openapi.json says what there is", r.URL.Path, base)
+		}
 		h.fail(w, r, err)
-		return
-	}
-	h.Reset(s)
-	status := h.describe(s, h.held()[s.ID], time.Now())
-	answer(w, http.StatusOK, "application/json", status)
+	})
+	return e
 }
 
 // readOnly lets GET and HEAD through.
@@ -81,48 +110,12 @@ func readOnly(next http.Handler) http.Handler {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			problem(w, &Problem{
-				Status: http.StatusMethodNotAllowed, Code: jackfield.Invalid.String(),
-				Detail: "this API only reads: use GET",
+				Status: http.StatusMethodNotAllowed, Code: jackfield.Invalid.String(), Detail: "this path takes GET, HEAD",
 			})
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// route answers with what get returns, for callers that are authenticated. params
-// are the names of the query parameters that it takes, each at most once.
-func (h *Handler) route(get func(*http.Request) (any, error), params ...string) http.Handler {
-	return readOnly(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := h.Authenticate(r); err != nil {
-			h.fail(w, r, err)
-			return
-		}
-		if err := checkQuery(r, params); err != nil {
-			h.fail(w, r, err)
-			return
-		}
-		v, err := get(r)
-		if err != nil {
-			h.fail(w, r, err)
-			return
-		}
-		answer(w, http.StatusOK, "application/json", v)
-	}))
-}
-
-func checkQuery(r *http.Request, params []string) error {
-	for name, values := range r.URL.Query() {
-		switch {
-		case !slices.Contains(params, name) && len(params) == 0:
-			return jackfield.Errorf(jackfield.Invalid, "%s takes no parameters, so not %.40q either", r.URL.Path, name)
-		case !slices.Contains(params, name):
-			return jackfield.Errorf(jackfield.Invalid, "there is no parameter %.40q; use %s", name, strings.Join(params, " or "))
-		case len(values) > 1:
-			return jackfield.Errorf(jackfield.Invalid, "the parameter %q stands %d times; give it once", name, len(values))
-		}
-	}
-	return nil
 }
 
 // Health is the answer of /healthz.
@@ -178,76 +171,4 @@ func (h *Handler) readyz(w http.ResponseWriter, _ *http.Request) {
 		ready.Status = Degraded
 	}
 	answer(w, code, "application/json", ready)
-}
-
-func (h *Handler) servers(*http.Request) (any, error) {
-	all := h.Servers()
-	held := h.held()
-	list := ServerList{Servers: make([]ServerStatus, 0, len(all))}
-	now := time.Now()
-	for _, s := range all {
-		list.Servers = append(list.Servers, h.describe(s, held[s.ID], now))
-	}
-	return list, nil
-}
-
-func (h *Handler) server(r *http.Request) (any, error) {
-	s, err := h.find(r.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	held := h.held()[s.ID]
-	status := h.describe(s, held, time.Now())
-	status.Keys = keysOf(held)
-	return status, nil
-}
-
-// find is the server called name.
-func (h *Handler) find(name string) (jackfield.Server, error) {
-	all := h.Servers()
-	var names []string
-	for _, s := range all {
-		if s.Name == name {
-			return s, nil
-		}
-		names = append(names, s.Name)
-	}
-	const most = 20
-	if len(names) > most {
-		names = append(names[:most], "…")
-	}
-	hint := "there are none"
-	if len(names) > 0 {
-		hint = "there are " + strings.Join(names, ", ")
-	}
-	return jackfield.Server{}, jackfield.Errorf(jackfield.NotFound, "there is no server %.80q; %s", name, hint)
-}
-
-func (h *Handler) listings(r *http.Request) (any, error) {
-	query := r.URL.Query()
-	all := h.Servers()
-	if query.Has("server") {
-		s, err := h.find(query.Get("server"))
-		if err != nil {
-			return nil, err
-		}
-		all = []jackfield.Server{s}
-	}
-	kind := query.Get("kind")
-	if query.Has("kind") && !slices.Contains(kinds, kind) {
-		return nil, jackfield.Errorf(jackfield.Invalid, "there is no kind %.40q; use %s", kind, strings.Join(kinds, ", "))
-	}
-	list := ListingList{Listings: []ListedKind{}}
-	if h.Listings == nil {
-		return list, nil
-	}
-	now := time.Now()
-	for _, s := range all {
-		for _, l := range h.Listings(s) {
-			if kind == "" || l.Kind == kind {
-				list.Listings = append(list.Listings, ListedKind{Server: s.Name, Kind: l.Kind, ListingStatus: l.status(now)})
-			}
-		}
-	}
-	return list, nil
 }

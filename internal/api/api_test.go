@@ -51,7 +51,7 @@ func house(log *bytes.Buffer) *Handler {
 		Authenticate: func(r *http.Request) (jackfield.Principal, error) {
 			switch r.Header.Get("Authorization") {
 			case "Bearer right":
-				return jackfield.Principal{Subject: "token"}, nil
+				return jackfield.Principal{Subject: "token", Role: jackfield.RoleAdmin}, nil
 			case "Bearer broken":
 				return jackfield.Principal{}, errors.New("the disk is full of " + hidden)
 			}

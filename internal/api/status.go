@@ -59,14 +59,16 @@ type slot struct {
 	pool.Status
 }
 
-// held is what the pool holds, by server.
-func (h *Handler) held() map[jackfield.ServerID][]slot {
+// held is what the pool holds that somebody has to do with, by server.
+func (h *Handler) held(who jackfield.Principal) map[jackfield.ServerID][]slot {
 	all := map[jackfield.ServerID][]slot{}
 	if h.Connections == nil {
 		return all
 	}
 	for k, st := range h.Connections() {
-		all[k.Server] = append(all[k.Server], slot{k, st})
+		if concerns(who, k.Scope) {
+			all[k.Server] = append(all[k.Server], slot{k, st})
+		}
 	}
 	for _, slots := range all {
 		slices.SortFunc(slots, compareSlots)
@@ -106,9 +108,9 @@ func compareSlots(a, b slot) int {
 	return strings.Compare(a.key.String()+a.key.Isolation.Caps, b.key.String()+b.key.Isolation.Caps)
 }
 
-// describe is the status of s, to which slots are held in the order of
+// describe is the status of s for who, to which slots are held in the order of
 // compareSlots.
-func (h *Handler) describe(s jackfield.Server, slots []slot, now time.Time) ServerStatus {
+func (h *Handler) describe(who jackfield.Principal, s jackfield.Server, slots []slot, now time.Time) ServerStatus {
 	status := ServerStatus{
 		Name: s.Name, Title: s.About.Title, Description: s.About.Description,
 		State: StateIdle, Transport: string(s.Endpoint.Transport),
@@ -136,12 +138,13 @@ func (h *Handler) describe(s jackfield.Server, slots []slot, now time.Time) Serv
 		status.Since, status.NextAttempt, status.Attempts = moment(first.Since), moment(first.Next), first.Attempts
 		status.Failure = shown(first.Failure)
 	}
-	h.describeKnown(&status, s, now)
+	h.describeKnown(&status, who, s, now)
 	return status
 }
 
 // describeKnown adds what the parts that may be missing know of s.
-func (h *Handler) describeKnown(status *ServerStatus, s jackfield.Server, now time.Time) {
+func (h *Handler) describeKnown(status *ServerStatus, who jackfield.Principal, s jackfield.Server, now time.Time) {
+	h.describeAccess(status, who, &s)
 	if h.Shape != nil {
 		if shape, ok := h.Shape(s); ok {
 			status.Era, status.ProtocolVersion = "legacy", shape.Version
@@ -163,10 +166,7 @@ func (h *Handler) describeKnown(status *ServerStatus, s jackfield.Server, now ti
 	if h.Warnings != nil {
 		status.Warnings = h.Warnings(s.ID)
 	}
-	if h.Listings == nil {
-		return
-	}
-	for _, l := range h.Listings(s) {
+	for _, l := range h.listings(s) {
 		if status.Listings == nil {
 			status.Listings = map[string]ListingStatus{}
 		}
@@ -181,19 +181,24 @@ func stateOf(s pool.State) string {
 	return StateDraining // and what is closing, of which nobody needs to know more
 }
 
-// keysOf tells slots one by one, at most MaxKeys. Ids of sessions and calls are
-// nobody's business.
-func keysOf(slots []slot) []Key {
-	keys := make([]Key, 0, min(len(slots), MaxKeys))
-	for _, s := range slots[:min(len(slots), MaxKeys)] {
-		isolation, _, _ := strings.Cut(s.key.Isolation.ID, ":")
+// keysOf tells slots one by one, at most so many.
+func keysOf(slots []slot, most int) []Key {
+	keys := make([]Key, 0, min(len(slots), most))
+	for _, s := range slots[:min(len(slots), most)] {
 		keys = append(keys, Key{
-			Scope: s.key.Scope.String(), Isolation: isolation, State: stateOf(s.State), Stage: s.Stage, Reason: s.Reason,
+			Scope: s.key.Scope.String(), Isolation: isolation(s.key), State: stateOf(s.State), Stage: s.Stage, Reason: s.Reason,
 			Since: moment(s.Since), NextAttempt: moment(s.Next), LastGood: moment(s.LastGood),
 			Attempts: s.Attempts, Failure: shown(s.Failure), Leases: s.Leases, Waiters: s.Waiters,
 		})
 	}
 	return keys
+}
+
+// isolation is what divides a scope's connections. Ids of sessions and calls are
+// nobody's business.
+func isolation(k pool.Key) string {
+	what, _, _ := strings.Cut(k.Isolation.ID, ":")
+	return what
 }
 
 // shown is f with its times as this API writes times.

@@ -157,7 +157,7 @@ type Connections struct {
 type Key struct {
 	Scope       string             `json:"scope" doc:"who holds it: app, team:ID or user:SUBJECT"`
 	Isolation   string             `json:"isolation,omitempty" doc:"what divides the scope: session, call, probe, listing; absent: nothing"`
-	State       string             `json:"state" enum:"ready,connecting,draining,failed"`
+	State       string             `json:"state" enum:"ready,connecting,draining,failed,idle" doc:"idle only in an event: it was closed"`
 	Stage       string             `json:"stage,omitempty"`
 	Reason      string             `json:"reason,omitempty"`
 	Since       *time.Time         `json:"since,omitempty"`
@@ -216,6 +216,7 @@ type Definition struct {
 	Revision   uint64             `json:"revision" doc:"what If-Match takes"`
 	Version    uint64             `json:"version" doc:"grows when what decides a connection changes"`
 	Extends    bool               `json:"extends,omitempty" doc:"it is an overlay"`
+	Disabled   bool               `json:"disabled,omitempty" doc:"it is as if it were not there"`
 	ShadowedBy jackfield.ServerID `json:"shadowedBy,omitempty" doc:"the definition of the same name that wins over this"`
 	Editable   bool               `json:"editable,omitempty" doc:"the caller may change it"`
 	CreatedAt  *time.Time         `json:"createdAt,omitempty"`
@@ -274,17 +275,19 @@ type NewValue struct {
 
 // APIKey is what a program sends to prove who it is.
 type APIKey struct {
-	ID        string         `json:"id" doc:"its public part"`
+	ID        string         `json:"id" doc:"its public part; file:NAME for those of the configuration"`
 	Name      string         `json:"name"`
-	Source    string         `json:"source" enum:"file,store"`
-	User      string         `json:"user,omitempty" doc:"whose it is; absent: it stands for itself, under its name"`
-	Teams     []string       `json:"teams,omitempty"`
-	Role      jackfield.Role `json:"role,omitempty" enum:"user,editor,admin"`
-	Servers   []string       `json:"servers,omitempty" doc:"only for these, by name; absent: for all that its principal sees"`
-	ExpiresAt *time.Time     `json:"expiresAt,omitempty"`
+	Source    string         `json:"source" enum:"file,store" doc:"file: the operator's configuration, which the API does not change"`
+	User      string         `json:"user" doc:"who comes with it"`
+	Role      jackfield.Role `json:"role,omitempty" enum:"user,editor,admin" doc:"absent: that of the user"`
+	Teams     []string       `json:"teams,omitempty" doc:"besides those of the user"`
+	Servers   []string       `json:"servers,omitempty" doc:"only for these, by name; absent: for all that the user sees"`
+	ExpiresAt *time.Time     `json:"expiresAt,omitempty" doc:"absent: never"`
+	Refused   string         `json:"refused,omitempty" doc:"why it lets nobody in now"`
 	CreatedAt *time.Time     `json:"createdAt,omitempty"`
-	By        string         `json:"by,omitempty" doc:"who made it"`
-	Revision  uint64         `json:"revision,omitempty"`
+	Maker     string         `json:"maker,omitempty" doc:"who made it"`
+	Via       string         `json:"via,omitempty" doc:"the key that it was made with"`
+	Revision  uint64         `json:"revision,omitempty" doc:"what If-Match takes"`
 	Key       string         `json:"key,omitempty" doc:"the key itself: only in the answer of POST, and never again"`
 }
 
@@ -296,11 +299,11 @@ type APIKeyList struct {
 
 // NewKey is the body of POST /keys.
 type NewKey struct {
-	Name      string         `json:"name" minLength:"1" maxLength:"128" doc:"what it is for"`
-	User      string         `json:"user,omitempty" maxLength:"256" doc:"whose it is; absent: the caller's. Others' only for admins"`
-	Teams     []string       `json:"teams,omitempty" maxItems:"100" minLength:"1" maxLength:"64"`
-	Role      jackfield.Role `json:"role,omitempty" enum:"user,editor,admin" doc:"at most the caller's"`
-	Servers   []string       `json:"servers,omitempty" maxItems:"1000" minLength:"1" maxLength:"256"`
+	Name      string         `json:"name" minLength:"1" maxLength:"256" doc:"what it is for"`
+	User      string         `json:"user,omitempty" maxLength:"256" doc:"who comes with it. Absent: the caller; if the caller is an admin, the key is somebody of its own, under its name"`
+	Role      jackfield.Role `json:"role,omitempty" enum:"user,editor,admin" doc:"at most the caller's; absent: that of the user"`
+	Teams     []string       `json:"teams,omitempty" maxItems:"100" minLength:"1" maxLength:"64" doc:"besides those of the user"`
+	Servers   []string       `json:"servers,omitempty" maxItems:"200" minLength:"1" maxLength:"128" doc:"only for these, by name; absent: for all that the user sees"`
 	ExpiresAt *time.Time     `json:"expiresAt,omitempty" doc:"absent: never"`
 }
 
@@ -329,8 +332,8 @@ type NewTeam struct {
 
 // EditTeam is the body of PUT /teams/{id}.
 type EditTeam struct {
-	Title       string `json:"title,omitempty" maxLength:"128"`
-	Description string `json:"description,omitempty" maxLength:"1024"`
+	Title       string `json:"title,omitempty" maxLength:"256"`
+	Description string `json:"description,omitempty" maxLength:"4096"`
 }
 
 // User is a person or a program.
@@ -362,7 +365,7 @@ type NewUser struct {
 // EditUser is the body of PUT /users/{subject}.
 type EditUser struct {
 	Name     string         `json:"name,omitempty" maxLength:"256"`
-	Email    string         `json:"email,omitempty" maxLength:"320"`
+	Email    string         `json:"email,omitempty" maxLength:"254"`
 	Role     jackfield.Role `json:"role,omitempty" enum:"user,editor,admin" doc:"absent: user"`
 	Teams    []string       `json:"teams,omitempty" maxItems:"100" minLength:"1" maxLength:"64"`
 	Disabled bool           `json:"disabled,omitempty" doc:"the user and its keys are refused"`
@@ -398,7 +401,7 @@ type Me struct {
 // Change is an entry of the log: something that was written or removed.
 type Change struct {
 	Number uint64             `json:"number"`
-	Kind   string             `json:"kind" enum:"server,user,team,key,variable"`
+	Kind   string             `json:"kind" enum:"server,user,team,key,variable,setting"`
 	ID     string             `json:"id,omitempty" doc:"absent in the event of a removal that the caller may not know the name of: list anew"`
 	Scope  string             `json:"scope,omitempty" doc:"of a server: whose it is; of a variable: who entered it"`
 	Server jackfield.ServerID `json:"server,omitempty" doc:"of a variable: the definition's id"`
@@ -420,10 +423,10 @@ type ConnectionChange struct {
 	At time.Time `json:"at"`
 }
 
-// Notice is the data of the events "reset" and "cut".
+// Notice is the data of the events "hello", "reset" and "cut".
 type Notice struct {
 	Number uint64 `json:"number" doc:"where the log is"`
-	Reason string `json:"reason"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // Export is everything that the store keeps but secrets: no keys, for their hashes
@@ -435,7 +438,6 @@ type Export struct {
 	Teams       []ExportTeam       `json:"teams" nullable:"false"`
 	Users       []ExportUser       `json:"users" nullable:"false"`
 	Definitions []ExportDefinition `json:"definitions" nullable:"false"`
-	Variables   []ExportVariable   `json:"variables,omitempty" doc:"which are set, for people to know; an import does not look at them"`
 }
 
 // ExportTeam is a team in an Export.
@@ -455,13 +457,6 @@ type ExportDefinition struct {
 	Scope      string   `json:"scope"`
 	Name       string   `json:"name"`
 	Definition Document `json:"definition"`
-}
-
-// ExportVariable says that somebody has entered a value.
-type ExportVariable struct {
-	Owner  string             `json:"owner"`
-	Server jackfield.ServerID `json:"server"`
-	Name   string             `json:"name"`
 }
 
 // The outcomes of an imported item.
