@@ -163,12 +163,12 @@ func (x *inbound) listenFor(s *session) {
 	if s.ear != nil || s.ended != nil {
 		return
 	}
-	v, err := x.gate.stay() // the listening outlives this request, and Close waits for it
+	v, err := x.gate.stay(x.visit) // the listening outlives this request, and Close waits for it
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
-	e := &ear{stop: cancel}
+	ctx, cancel := x.gate.bind(context.WithoutCancel(x.r.Context()), v)
+	e := &ear{stop: func() { cancel(nil) }}
 	s.ear = e
 	go x.hear(ctx, s, e, v, x.caller(s))
 }
@@ -184,8 +184,13 @@ func (h *Handler) hear(ctx context.Context, s *session, e *ear, v *visit, c brok
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ear == e {
-		s.ear = nil // the next reader listens anew
+	if s.ear != e {
+		return
+	}
+	s.ear = nil // the next reader listens anew
+	if s.own != nil && (h.gate.gone(v) != nil || jackfield.CodeOf(err) == jackfield.NotFound) {
+		s.own.discard() // who reads it comes back, with another credential, or to be told what is gone
+		s.own = nil
 	}
 }
 

@@ -105,6 +105,14 @@ func (x *inbound) answerBatch(s *session, requests []item) {
 		wg.Go(func() {
 			y := *x
 			y.msg = requests[i].msg
+			v, err := y.gate.stay(x.visit) // each has an end of its own
+			if err != nil {
+				_, e := y.fail(err, y.msg.Method, false)
+				st.push(wire.AppendError(nil, y.msg.ID, e), needed)
+				return
+			}
+			defer y.gate.leave(v)
+			y.visit = v
 			y.legacyRequest(s, &requests[i].in, &reply{x: &y, stream: st, part: true})
 		})
 	}

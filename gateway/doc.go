@@ -41,6 +41,9 @@
 //     does a client that does not come back. Each round's state is bound to who
 //     began it and to the request, and whoever repeats a retry gets its answer.
 //  8. Every queue, table and stream has a bound, and Close ends them all.
+//  9. Cut ends all that is under way for a principal, also what was found good just
+//     before and comes in just behind. Everything inside the gate knows whose it is;
+//     a session is of the principal that opened it.
 //
 // # Which HTTP status
 //

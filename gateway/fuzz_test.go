@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/broker"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/wire"
@@ -103,10 +104,11 @@ func FuzzSeal(f *testing.F) {
 	h := New(Options{Broker: &script{}, Key: []byte(strings.Repeat("k", 32))})
 	f.Cleanup(func() { _ = h.Close(context.Background()) })
 	b := binding{subject: "ann", only: "files", method: "tools/call", expires: time.Now().Add(time.Hour)}
-	id, err := h.sessions.open("ann", "files", client{version: "2025-11-25"}, func(s *session) exchange.Peer { return &home{h, s} })
+	begun, err := h.sessions.open(jackfield.Principal{Subject: "ann"}, "files", client{version: "2025-11-25"}, func(s *session) exchange.Peer { return &home{h, s} })
 	if err != nil {
 		f.Fatal(err)
 	}
+	id := begun.name
 	state, _ := wire.String(h.sealState(b, relayedState, wire.Raw(`"s"`)))
 	f.Add(id)
 	f.Add(state)

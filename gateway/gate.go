@@ -21,14 +21,17 @@ type gate struct {
 	drained chan struct{}
 	quiet   chan struct{} // closed when nobody is counted or away any more; nil before quieten
 
-	draining atomic.Bool // requests are refused; what helps those under way to end is not
+	draining atomic.Bool   // requests are refused; what helps those under way to end is not
+	cuts     atomic.Uint64 // how often cut was called
 }
 
 // visit is one request inside the gate. It must not be copied.
 type visit struct {
 	before, after *visit // who came before and after it, of those inside
 
+	who     jackfield.Principal
 	end     context.CancelCauseFunc // nil: nothing to end
+	gone    error                   // why it has to end; nil: it has not
 	settled bool                    // not counted any more
 }
 
@@ -36,27 +39,38 @@ func newGate(limit int) *gate {
 	return &gate{max: limit, drained: make(chan struct{})}
 }
 
-func (g *gate) enter() (*visit, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed != nil {
-		return nil, g.closed
-	}
-	if g.counted >= g.max {
-		return nil, jackfield.Errorf(jackfield.Exhausted, "the gateway has all the requests at once that it may have (%d); try again in a moment", g.max)
-	}
-	g.counted++
-	return g.addLocked(&visit{}), nil
+// enter lets a request of who in.
+func (g *gate) enter(who jackfield.Principal) (*visit, error) {
+	return g.add(&visit{who: who}, nil)
 }
 
-// stay lets in what goes on behind a request that was let in, and is not counted.
-func (g *gate) stay() (*visit, error) {
+// enterFor lets in what the request v was for, and counts it by itself.
+func (g *gate) enterFor(v *visit) (*visit, error) {
+	return g.add(&visit{}, v)
+}
+
+// stay lets in what goes on behind the request v, and is not counted.
+func (g *gate) stay(v *visit) (*visit, error) {
+	return g.add(&visit{settled: true}, v)
+}
+
+// add lets v in, for the same principal as the one that it comes from, if any.
+func (g *gate) add(v, from *visit) (*visit, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed != nil {
 		return nil, g.closed
 	}
-	return g.addLocked(&visit{settled: true}), nil
+	if from != nil {
+		v.who, v.gone = from.who, from.gone
+	}
+	if !v.settled {
+		if g.counted >= g.max {
+			return nil, jackfield.Errorf(jackfield.Exhausted, "the gateway has all the requests at once that it may have (%d); try again in a moment", g.max)
+		}
+		g.counted++
+	}
+	return g.addLocked(v), nil
 }
 
 // addLocked lets v in. mu is held.
@@ -150,17 +164,58 @@ func (g *gate) leave(v *visit) {
 }
 
 // bind derives the context that ends with ctx and, with the reason, when the
-// gate closes.
+// gate closes or v has to go.
 func (g *gate) bind(ctx context.Context, v *visit) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	g.mu.Lock()
-	v.end = cancel
-	closed := g.closed
-	g.mu.Unlock()
-	if closed != nil {
-		cancel(closed)
-	}
+	g.tie(v, cancel)
 	return ctx, cancel
+}
+
+// tie has end called, with the reason, when the gate closes or v has to go.
+func (g *gate) tie(v *visit, end context.CancelCauseFunc) {
+	g.mu.Lock()
+	v.end = end
+	why := v.gone
+	if why == nil {
+		why = g.closed
+	}
+	g.mu.Unlock()
+	if why != nil {
+		end(why)
+	}
+}
+
+// is says who v is of, as who is known to be now.
+func (g *gate) is(v *visit, who jackfield.Principal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v.who = who
+}
+
+// gone is why v has to end; nil when it has not.
+func (g *gate) gone(v *visit) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return v.gone
+}
+
+// cut ends those inside whose principals match.
+func (g *gate) cut(match func(jackfield.Principal) bool, reason error) {
+	g.mu.Lock()
+	g.cuts.Add(1)
+	var ends []context.CancelCauseFunc
+	for v := g.inside; v != nil; v = v.before {
+		if v.gone == nil && match(v.who) {
+			v.gone = reason
+			if v.end != nil {
+				ends = append(ends, v.end)
+			}
+		}
+	}
+	g.mu.Unlock()
+	for _, end := range ends {
+		end(reason)
+	}
 }
 
 // close lets nobody in any more, for the one reason, and ends who is inside, for

@@ -243,6 +243,20 @@ func (h *Handler) Close(ctx context.Context) error {
 	}
 }
 
+// Cut ends what is under way for the principals that match: requests, streams of
+// events, sessions and calls that wait for answers. Clients get the reason, an error
+// of jackfield's, where something of theirs is not answered yet. A session belongs to
+// its subject and may be used with any credential of it; it ends when the principal
+// that opened it matches, and with it all that happens in it. A request of the
+// session that was made with another credential, which alone matches, ends alone.
+//
+// What begins later is for Authenticate to judge, which must know by now what match
+// knows. match must not call the Handler.
+func (h *Handler) Cut(match func(jackfield.Principal) bool, reason error) {
+	h.gate.cut(match, reason) // first: who opens a session meanwhile looks whether it was meant
+	h.sessions.cut(match, reason)
+}
+
 // Status is what a Handler holds now.
 type Status struct {
 	Requests int   // being answered
@@ -303,6 +317,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var err error
+	cuts := h.gate.cuts.Load()
 	if x.who, err = h.authenticate(r); err != nil {
 		x.refuseError(err)
 		return
@@ -313,11 +328,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if x.visit, err = h.gate.enter(); err != nil {
+	if x.visit, err = h.gate.enter(x.who); err != nil {
 		x.refuseError(err)
 		return
 	}
 	defer h.gate.leave(x.visit)
+	if h.gate.cuts.Load() != cuts { // it may have missed this request, which may be of somebody it was for
+		if x.who, err = h.authenticate(r); err != nil {
+			x.refuseError(err)
+			return
+		}
+		h.gate.is(x.visit, x.who)
+	}
 	if sse {
 		x.serveSSE()
 		return

@@ -114,7 +114,7 @@ func (x *inbound) beginSession(in *parts) (result wire.Raw, sealed string, ok bo
 	defer cancel(nil)
 	about, err := x.opts.Broker.About(ctx, broker.Caller{Principal: x.who, Only: x.only, Caps: c.caps})
 	if err == nil {
-		sealed, err = x.sessions.open(x.who.Subject, x.only, c, func(s *session) exchange.Peer { return &home{x.Handler, s} })
+		sealed, err = x.openSession(c)
 	}
 	if err != nil {
 		x.refuseError(err)
@@ -128,6 +128,19 @@ func (x *inbound) beginSession(in *parts) (result wire.Raw, sealed string, ok bo
 		b = wire.AppendString(b, about.Instructions)
 	}
 	return append(b, '}'), sealed, true
+}
+
+// openSession opens a session, unless its principal was cut off meanwhile.
+func (x *inbound) openSession(c client) (sealed string, err error) {
+	s, err := x.sessions.open(x.who, x.only, c, func(s *session) exchange.Peer { return &home{x.Handler, s} })
+	if err != nil {
+		return "", err
+	}
+	if err := x.gate.gone(x.visit); err != nil {
+		x.sessions.end(s, err)
+		return "", err
+	}
+	return s.name, nil
 }
 
 var initializeKeys = []string{"protocolVersion", "capabilities", "clientInfo"}
@@ -217,7 +230,7 @@ func (x *inbound) legacyRequest(s *session, in *parts, r *reply) {
 		return
 	}
 	req.Meta.ClientInfo, req.Meta.LogLevel = s.info, s.logLevel()
-	ctx, done, err := s.begin(x.r.Context(), x.msg.ID, x.opts.Limits.SessionRequests)
+	ctx, done, err := s.begin(x)
 	if err != nil {
 		status, e := x.refusal(err)
 		r.finish(status, nil, e)

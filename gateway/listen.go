@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
@@ -57,10 +58,13 @@ func (x *inbound) listen(in *parts, c broker.Caller) {
 	l.watch()
 	defer l.close()
 	err = x.opts.Broker.Listen(ctx, c, filter, l.acknowledge, l.deliver)
+	if gone := x.gate.gone(x.visit); gone != nil {
+		err = gone
+	}
 	l.mu.Lock()
 	ready := l.ready
 	l.mu.Unlock()
-	if err != nil && !ready {
+	if _, told := errors.AsType[*jackfield.Error](err); told || err != nil && !ready {
 		status, e := x.fail(err, x.msg.Method, true)
 		l.finish(status, nil, e)
 		return

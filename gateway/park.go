@@ -180,6 +180,11 @@ func (x *inbound) parkable(c broker.Caller, req *exchange.Request, peer *modernP
 	peer.watch()
 	defer peer.close()
 	ctx := x.r.Context()
+	if back != nil { // who goes on may have come with another credential than who began
+		var cancel context.CancelCauseFunc
+		ctx, cancel = x.gate.bind(ctx, x.visit)
+		defer cancel(nil)
+	}
 	select { // the end of the gate ends the exchange, and with it the round
 	case <-r.done:
 	case <-ctx.Done():
@@ -245,7 +250,7 @@ func (x *inbound) repeatable(c broker.Caller, req *exchange.Request) bool {
 
 // beginParkable begins an exchange with peer attached.
 func (x *inbound) beginParkable(c broker.Caller, req *exchange.Request, peer *modernPeer) (*parked, *round, error) {
-	v, err := x.gate.stay() // the exchange may outlive this request, and Close waits for it
+	v, err := x.gate.stay(x.visit) // the exchange may outlive this request, and Close waits for it
 	if err != nil {
 		return nil, nil, err
 	}

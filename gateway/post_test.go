@@ -81,7 +81,7 @@ func TestAllBodiesTogetherAreBounded(t *testing.T) {
 
 func TestALateVisitorOfAClosedGateIsEnded(t *testing.T) {
 	g := newGate(1)
-	v, err := g.enter()
+	v, err := g.enter(jackfield.Principal{})
 	if err != nil {
 		t.Fatal(err)
 	}

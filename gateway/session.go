@@ -17,10 +17,11 @@ import (
 // session is one conversation with a legacy client, from initialize to DELETE,
 // expiry or eviction.
 type session struct {
-	id    string // internal
-	name  string // the same, sealed, as the client holds it
-	owner string // subject of the principal it belongs to
-	only  string // server path it was opened on
+	id    string              // internal
+	name  string              // the same, sealed, as the client holds it
+	owner string              // subject of the principal it belongs to
+	who   jackfield.Principal // who opened it
+	only  string              // server path it was opened on
 	client
 
 	home exchange.Peer // for what belongs to none of its requests
@@ -49,6 +50,7 @@ type life struct {
 	made   uint64                          // streams so far
 	own    *stream                         // what belongs to no POST; nil: nobody listens to it
 	ear    *ear                            // who fills own; nil: nobody
+	tuned  *channel                        // that own belongs to; nil: to the session itself
 	linger *time.Timer                     // runs when own has no reader, and drops it
 }
 
@@ -88,11 +90,12 @@ func newSessions(o Options, s sealer) *sessions {
 
 const sessionVersion = 1
 
-// open makes a session for owner and seats it. When there is no place, the least
+// open makes a session for who and seats it. When there is no place, the least
 // recently used session that nobody is busy with leaves.
-func (t *sessions) open(owner, only string, c client, home func(*session) exchange.Peer) (string, error) {
+func (t *sessions) open(who jackfield.Principal, only string, c client, home func(*session) exchange.Peer) (*session, error) {
+	owner := who.Subject
 	id, name := t.mint(owner, only)
-	s := &session{id: id, name: name, owner: owner, only: only, client: c, over: make(chan struct{})}
+	s := &session{id: id, name: name, owner: owner, who: who, only: only, client: c, over: make(chan struct{})}
 	s.home = home(s)
 
 	t.mu.Lock()
@@ -108,9 +111,9 @@ func (t *sessions) open(owner, only string, c client, home func(*session) exchan
 	t.mu.Unlock()
 	t.finish(evicted, jackfield.Errorf(jackfield.NotFound, "the session made room for newer ones; initialize again"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return s.name, nil
+	return s, nil
 }
 
 // mint makes an id, and the same sealed, with whose it is.
@@ -263,9 +266,18 @@ func (t *sessions) close(reason error) {
 		t.sweep.Stop()
 		t.sweep = nil
 	}
-	gone := make([]*session, 0, len(t.known))
+	t.mu.Unlock()
+	t.cut(func(jackfield.Principal) bool { return true }, reason)
+}
+
+// cut ends the sessions that were opened by principals that match.
+func (t *sessions) cut(match func(jackfield.Principal) bool, reason error) {
+	t.mu.Lock()
+	var gone []*session
 	for _, s := range t.known {
-		gone = append(gone, s)
+		if match(s.who) {
+			gone = append(gone, s)
+		}
 	}
 	for _, s := range gone {
 		t.removeLocked(s)
@@ -278,7 +290,7 @@ func (t *sessions) close(reason error) {
 func (s *session) finish(reason error) {
 	s.mu.Lock()
 	s.ended = reason
-	calls, own, ear, linger := s.calls, s.own, s.ear, s.linger
+	calls, own, ear, linger, tuned := s.calls, s.own, s.ear, s.linger, s.tuned
 	for _, p := range s.posts {
 		if p.kept != nil {
 			p.kept.Stop()
@@ -297,19 +309,32 @@ func (s *session) finish(reason error) {
 	if linger != nil {
 		linger.Stop()
 	}
-	if own != nil {
+	switch {
+	case tuned != nil:
+		tuned.close()
+	case own != nil:
 		own.discard()
 	}
 }
 
-// begin notes a request under way. The context it returns ends with the request,
-// the session or the client's notifications/cancelled; that the client's
-// connection ends is not its business (2025-11-25, transports).
-func (s *session) begin(ctx context.Context, id wire.Raw, limit int) (context.Context, func(), error) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+// begin notes the request of x under way. The context it returns ends with the
+// request, the session, the gate or the client's notifications/cancelled; that the
+// client's connection ends is not its business (2025-11-25, transports).
+func (s *session) begin(x *inbound) (context.Context, func(), error) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(x.r.Context()))
+	done, err := s.enter(x.msg.ID, cancel, x.opts.Limits.SessionRequests)
+	if err != nil {
+		cancel(err)
+		return nil, nil, err
+	}
+	x.gate.tie(x.visit, cancel)
+	return ctx, done, nil
+}
+
+// enter adds a request to those under way, unless it may not be there.
+func (s *session) enter(id wire.Raw, cancel context.CancelCauseFunc, limit int) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var err error
 	key := callKey(id)
 	switch {
 	case s.ended != nil:
@@ -320,11 +345,10 @@ func (s *session) begin(ctx context.Context, id wire.Raw, limit int) (context.Co
 		err = jackfield.Errorf(jackfield.Exhausted, "this session has all the requests at once that it may have (%d); wait for some", limit)
 	}
 	if err != nil {
-		cancel(err)
-		return nil, nil, err
+		return nil, err
 	}
 	s.calls = append(s.calls, underway{key, cancel})
-	return ctx, func() {
+	return func() {
 		s.mu.Lock()
 		if i := s.callLocked(key); i >= 0 {
 			s.calls = slices.Delete(s.calls, i, i+1)

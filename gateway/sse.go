@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"sync"
 
@@ -17,8 +18,40 @@ type channel struct {
 	only  string // server path it was opened on
 	*stream
 
-	mu      sync.Mutex // guards session
+	mu      sync.Mutex // guards what follows
 	session *session   // nil before initialize
+	open    int        // requests that are not answered yet
+	closing bool       // the stream ends with the last of them
+}
+
+// begin notes a request that is to be answered on the channel.
+func (c *channel) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open++
+}
+
+// done says that one was answered.
+func (c *channel) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
+	c.endLocked()
+}
+
+// close ends the stream as soon as all requests are answered.
+func (c *channel) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	c.endLocked()
+}
+
+// endLocked ends the stream if nothing comes any more. mu is held.
+func (c *channel) endLocked() {
+	if c.closing && c.open == 0 {
+		c.end()
+	}
 }
 
 // channels are those that are open.
@@ -96,6 +129,23 @@ func (x *inbound) openChannel() {
 		return // the client is gone
 	}
 	_ = c.pump(ctx, w, t, 0) // nor can anybody be told when it goes later
+	if why := x.gate.gone(x.visit); why != nil {
+		x.cutChannel(c, w, t, why)
+	}
+}
+
+// cutChannel ends a channel whose client has to go, with the answers that are due.
+func (x *inbound) cutChannel(c *channel, w *eventWriter, t *tap, why error) {
+	c.mu.Lock()
+	s := c.session
+	c.mu.Unlock()
+	if s != nil {
+		x.sessions.end(s, why)
+	}
+	c.close()
+	ctx, cancel := context.WithTimeout(x.r.Context(), x.opts.Timing.Write)
+	defer cancel()
+	_ = c.pump(ctx, w, t, 0) // a client that is gone needs no answers
 }
 
 // hangUp ends a channel and its session.
@@ -158,14 +208,16 @@ func (x *inbound) answerLater(c *channel, s *session, in *parts) bool {
 		x.refuseError(errClosing)
 		return false
 	}
-	v, err := x.gate.enter() // the POST is answered before the request is
+	v, err := x.gate.enterFor(x.visit) // the POST is answered before the request is
 	if err != nil {
 		x.refuseError(err)
 		return false
 	}
 	y := *x
 	y.w, y.visit, x.held = nowhere{}, v, 0
+	c.begin()
 	go func() {
+		defer c.done()
 		defer y.gate.leave(v)
 		defer y.bodies.Add(-y.held)
 		y.legacyRequest(s, in, &reply{x: &y, stream: c.stream, part: true})
@@ -192,7 +244,7 @@ func (x *inbound) initializeChannel(c *channel, in *parts) {
 		return
 	}
 	s.mu.Lock()
-	s.own = c.stream
+	s.own, s.tuned = c.stream, c
 	s.mu.Unlock()
 	c.mu.Lock()
 	begun = c.session != nil
