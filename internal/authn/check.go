@@ -22,9 +22,9 @@ const (
 	maxDescription = 4 << 10
 	maxServerName  = 128
 
-	maxTeams   = 100 // of one user or key
-	maxServers = 200 // of one key
-	maxKeys    = 1000
+	maxTeams   = 100  // of one user or key
+	maxServers = 1000 // of one key
+	maxKeys    = 1000 // of one user
 )
 
 // Fault is what is wrong with one field.
@@ -37,12 +37,17 @@ type Fault struct {
 // the chain of an Error with the code Invalid.
 type Faults []Fault
 
-// Error is all of it in one line.
+// Error is the first of it in one line.
 func (f Faults) Error() string {
+	const most = 6
 	var b strings.Builder
 	for i, fault := range f {
 		if i > 0 {
 			b.WriteString("; ")
+		}
+		if i == most {
+			fmt.Fprintf(&b, "and %d more", len(f)-most)
+			break
 		}
 		b.WriteString(fault.Field + " " + fault.Message)
 	}

@@ -11,7 +11,8 @@
 //   - Nothing: Local, where the gateway is open; refused elsewhere. Something wrong is
 //     refused everywhere.
 //   - The gateway's token: Bearer, an admin, and not the operator.
-//   - A key: its user, or, for a key without one, a principal with the name of the key.
+//   - A key: its user. A file key without one is somebody by itself, with its name as
+//     the subject.
 //
 // The users "local" and "token" may have a record, for a name, an email address and
 // teams. They are admins whatever it says, and are not disabled.

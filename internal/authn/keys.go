@@ -82,15 +82,14 @@ func (k Keys) Get(by jackfield.Principal, id string) (Key, error) {
 
 // Make makes a key and returns its text, which nobody can find out again. Name, User,
 // Role, Teams, Servers and Expires of what is wanted are looked at. Without a User it is
-// the caller's own; if the caller is an admin it is a principal of its own, with its
-// name as the subject. Errors are those of Users.Put, Forbidden, and Exhausted.
+// the caller's own. A User without a record is somebody all the same. Errors are those of Users.Put, Forbidden, and Exhausted.
 func (k Keys) Make(ctx context.Context, by jackfield.Principal, want Key) (Key, jackfield.Secret, error) {
 	d := k.d
 	body := keyBody{
 		Name: want.Name, User: want.User, Role: want.Role, Teams: tidy(want.Teams), Servers: tidy(want.Servers),
 		Expires: want.Expires.UTC(), Maker: by.Subject, Via: by.Credential,
 	}
-	if body.User == "" && !admin(by) {
+	if body.User == "" {
 		body.User = by.Subject
 	}
 	if body.Role == "" && body.User == by.Subject && (by.Credential != "" || reserved(by.Subject)) {
@@ -130,17 +129,12 @@ func (d *Directory) checkKeyLocked(k *key) Faults {
 	var faults Faults
 	if k.Name == "" {
 		faults.add("name", "is missing")
-	} else if k.User != "" {
+	} else {
 		faults.name("name", k.Name)
-	} else if faults.subject("name", k.Name); reserved(k.Name) {
-		faults.add("name", "%q is somebody already; choose another one, or say whose key it is with user", k.Name)
 	}
-	if k.User != "" {
-		faults.subject("user", k.User)
-	}
+	faults.subject("user", k.User)
 	faults.role("role", k.Role)
-	faults.teams("teams", k.Teams)
-	d.knownTeamsLocked(&faults, k.Teams)
+	d.checkTeamsLocked(&faults, k.Teams)
 	faults.servers("servers", k.Servers)
 	faults.expires("expires", k.Expires)
 	return faults

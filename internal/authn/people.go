@@ -148,17 +148,20 @@ func (d *Directory) checkUserLocked(one User) Faults {
 	faults.name("name", one.Name)
 	faults.email("email", one.Email)
 	faults.role("role", one.Role)
-	faults.teams("teams", one.Teams)
-	d.knownTeamsLocked(&faults, one.Teams)
+	d.checkTeamsLocked(&faults, one.Teams)
 	if reserved(one.Subject) && (one.Disabled || one.Role != "" && one.Role != jackfield.RoleAdmin) {
 		faults.add("subject", "%q is always an admin: it comes with what the configuration gives it", one.Subject)
 	}
 	return faults
 }
 
-// knownTeamsLocked looks for teams that do not exist. mu is held.
-func (d *Directory) knownTeamsLocked(faults *Faults, teams []string) {
-	for _, id := range teams[:min(len(teams), maxTeams)] {
+// checkTeamsLocked checks teams that somebody is to belong to. mu is held.
+func (d *Directory) checkTeamsLocked(faults *Faults, teams []string) {
+	n := len(*faults)
+	if faults.teams("teams", teams); len(*faults) > n {
+		return
+	}
+	for _, id := range teams {
 		if d.teams.byID[id] == nil {
 			faults.add("teams", "has %s, and there is no such team; make it first", quoted(id))
 		}

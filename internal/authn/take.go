@@ -114,7 +114,7 @@ func read(b record.Batch) *news {
 			k := &key{id: r.ID, revision: r.Revision, created: r.Created, by: by}
 			err := json.Unmarshal(r.Body, &k.keyBody)
 			var ok bool
-			if k.digest, ok = parseHash(k.Hash); !ok || err != nil || k.subject() == "" || strings.HasPrefix(r.ID, filePrefix) {
+			if k.digest, ok = parseHash(k.Hash); !ok || err != nil || k.subject() == "" || len(r.ID) != idLength || strings.HasPrefix(r.ID, filePrefix) {
 				n.gone[record.Key] = append(n.gone[record.Key], r.ID)
 				continue
 			}
