@@ -14,7 +14,7 @@ import (
 // What things on the shelf take beside texts, about, in bytes.
 const (
 	tablesSize = 512
-	rowSize    = 128
+	rowSize    = 96
 )
 
 // tables are what one owner is shown of a view, or everybody.
@@ -58,15 +58,17 @@ func (ts *tables) forget() {
 	}
 }
 
-// shelf bounds what the tables of all views take together. When it is full, those go
-// that nobody looked at for longest, about. It keeps no view that nobody has any
-// more.
+// shelf bounds what the tables of all views take together, and their pages, which are
+// quickly written again. When it is full, those go that nobody looked at for longest,
+// about. It keeps no view that nobody has any more.
 type shelf struct {
-	most int
+	most int // a quarter of it for pages
 
-	mu    sync.Mutex // protects what follows, places, and table.size and holders
-	ring  list.List  // of *place, those next to go first
-	bytes int
+	mu      sync.Mutex // protects what follows, places, and what tables say of themselves
+	ring    list.List  // of *place, those next to go first
+	bytes   int        // without pages
+	written list.List  // of *table, those of which pages are kept
+	pages   int        // bytes of those
 }
 
 // place is where tables stand on the shelf.
@@ -97,6 +99,7 @@ func (s *shelf) put(ts *tables, k Kind, t *table) {
 		p.held[k] = t
 		if t.holders++; t.holders == 1 {
 			s.bytes += t.size
+			s.countLocked(t)
 		}
 	}
 	over := s.overLocked(p)
@@ -106,24 +109,10 @@ func (s *shelf) put(ts *tables, k Kind, t *table) {
 	}
 }
 
-// grew notes that a table takes so much more.
-func (s *shelf) grew(t *table, by int) {
-	s.mu.Lock()
-	var over []*tables
-	if t.size += by; t.holders > 0 {
-		s.bytes += by
-		over = s.overLocked(nil)
-	}
-	s.mu.Unlock()
-	for _, ts := range over {
-		ts.forget()
-	}
-}
-
 // overLocked takes down what there is no room for, but never what stands at keep. mu
 // is held.
 func (s *shelf) overLocked(keep *place) (over []*tables) {
-	for n := 2 * s.ring.Len(); s.bytes > s.most && s.ring.Len() > 1 && n > 0; n-- {
+	for n := 2 * s.ring.Len(); s.bytes > s.most-s.most/4 && s.ring.Len() > 1 && n > 0; n-- {
 		p := s.ring.Front().Value.(*place)
 		ts := p.tables.Value()
 		if p == keep || ts != nil && ts.used.Swap(false) {
@@ -166,5 +155,44 @@ func (s *shelf) releaseLocked(t *table) {
 	}
 	if t.holders--; t.holders == 0 {
 		s.bytes -= t.size
+		s.uncountLocked(t)
+	}
+}
+
+// wrote notes that a page of a table was written and is kept.
+func (s *shelf) wrote(t *table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.holders == 0 {
+		return // it counts when somebody has it
+	}
+	s.countLocked(t)
+	for n := 2 * s.written.Len(); s.pages > s.most/4 && s.written.Len() > 1 && n > 0; n-- {
+		first := s.written.Front().Value.(*table)
+		if first == t || first.read.Swap(false) {
+			s.written.MoveToBack(first.at)
+			continue
+		}
+		first.unwrite()
+		s.uncountLocked(first)
+	}
+}
+
+// countLocked counts the pages of a table that are kept. mu is held.
+func (s *shelf) countLocked(t *table) {
+	now := t.kept()
+	s.pages += now - t.pages
+	if t.pages = now; t.at == nil && now > 0 {
+		t.at = s.written.PushBack(t)
+	}
+}
+
+// uncountLocked counts them no more. mu is held.
+func (s *shelf) uncountLocked(t *table) {
+	s.pages -= t.pages
+	t.pages = 0
+	if t.at != nil {
+		s.written.Remove(t.at)
+		t.at = nil
 	}
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"container/list"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/fnv"
@@ -35,9 +36,13 @@ type table struct {
 	two       bool                     // some items differ before 2026-07-28
 	firstBare atomic.Pointer[wire.Raw] // the first page as the revisions before know it
 
+	read atomic.Bool // a page, since the shelf was last searched
+
 	// Protected by shelf.mu.
-	size    int // about, in bytes, without what is listed
 	holders int // how many tables have it
+	size    int // about, in bytes, without what is listed
+	pages   int // bytes of pages that are kept
+	at      *list.Element
 }
 
 // row is one thing under its final name.
@@ -220,28 +225,17 @@ type written struct {
 	text    wire.Raw
 }
 
-func (w *written) size() int {
-	if w == nil {
-		return 0
-	}
-	return len(w.text)
-}
-
 // page writes the page that begins with the row from. The result is shared and
 // must not change.
 func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	// Whole seconds: a client loses less than one, and the page serves longer.
 	seconds := max(0, int64(f.due.Sub(now)/time.Second))
 	if w := t.first.Load(); from == 0 && w != nil && w.seconds == seconds && w.public == f.public {
+		t.reads()
 		return w.text
 	}
-	var bare wire.Raw
-	if t.two {
-		bare = t.write(from, false)
-	} else {
-		bare = t.bare(from)
-	}
-	b := make([]byte, 0, len(bare)+96)
+	to, size := t.end(from)
+	b := make([]byte, 0, size+256)
 	b = append(b, `{"resultType":"complete","ttlMs":`...)
 	b = strconv.AppendInt(b, seconds*1000, 10)
 	if f.public && t.elsewhere == nil { // which of them are rewritten may depend on who looks
@@ -249,35 +243,59 @@ func (t *table) page(from int, f *freshness, now time.Time) wire.Raw {
 	} else {
 		b = append(b, `,"cacheScope":"private",`...)
 	}
-	b = append(b, bare[1:]...)
+	b = t.write(b, from, to, false)
 	if from == 0 {
-		was := t.first.Swap(&written{seconds: seconds, public: f.public, text: b})
-		if was == nil || len(was.text) != len(b) {
-			t.shelf.grew(t, len(b)-was.size())
-		}
+		t.first.Store(&written{seconds: seconds, public: f.public, text: b})
+		t.reads()
+		t.shelf.wrote(t)
 	}
 	return b
+}
+
+// reads notes that somebody reads a page that is kept.
+func (t *table) reads() {
+	if !t.read.Load() {
+		t.read.Store(true)
+	}
+}
+
+// kept is how many bytes of pages are kept.
+func (t *table) kept() int {
+	n := 0
+	if w := t.first.Load(); w != nil {
+		n = len(w.text)
+	}
+	if w := t.firstBare.Load(); w != nil {
+		n += len(*w)
+	}
+	return n
+}
+
+// unwrite forgets the pages.
+func (t *table) unwrite() {
+	t.first.Store(nil)
+	t.firstBare.Store(nil)
 }
 
 // bare is page as revisions before 2026-07-28 know it, which does not depend on the
 // time: it is written once. The result is shared and must not change.
 func (t *table) bare(from int) wire.Raw {
 	if w := t.firstBare.Load(); from == 0 && w != nil {
+		t.reads()
 		return *w
 	}
-	b := t.write(from, true)
-	if from == 0 && t.firstBare.CompareAndSwap(nil, &b) {
-		t.shelf.grew(t, len(b))
+	to, size := t.end(from)
+	b := wire.Raw(t.write(append(make([]byte, 0, size+256), '{'), from, to, true))
+	if from == 0 {
+		t.firstBare.Store(&b)
+		t.reads()
+		t.shelf.wrote(t)
 	}
 	return b
 }
 
-// write writes the page that begins with the row from, without what depends on the
-// time.
-func (t *table) write(from int, bare bool) wire.Raw {
-	to, size := t.end(from)
-	b := make([]byte, 0, size+256)
-	b = append(b, '{')
+// write appends what a page says of the rows from one to another, and closes it.
+func (t *table) write(b []byte, from, to int, bare bool) []byte {
 	if to < len(t.rows) {
 		b = append(b, `"nextCursor":"`...)
 		b = append(b, t.cursor(to)...)
