@@ -225,6 +225,9 @@ func (c *Catalog) failLocked(f *fetch, err error) {
 	e.err = err
 	// Full jitter, but never so soon that a row of failures costs a visit each.
 	e.retry = now.Add(pause/2 + rand.N(pause/2)) //nolint:gosec // no secret depends on it
+	if e.barred {
+		e.retry = time.Time{} // no time ends it
+	}
 }
 
 // settle waits until the lists of the kind are as good as the rules of freshness
