@@ -51,4 +51,16 @@
 // it. One that was dispatched is answered with 200 whatever the answer is, but
 // where 2026-07-28 asks for 400 or 404: clients take 401 and 403 for a matter of
 // their own token, and 404 and 5xx for a broken connection.
+//
+// HTTP 401 is for our own authentication alone: it makes clients sign in with us. What
+// a server wants of the caller (a key to be entered, a sign-in of its own) is the
+// result of a tool's call in both eras, with isError and the text that says what to do:
+// clients show errors of JSON-RPC to nobody, or as a breakdown, while the text of a
+// result reaches the model and the person. Its _meta repeats the failure for programs,
+// under dev.jackfield/failure. All other requests, and calls that ask for a task, end
+// with the JSON-RPC error 1401 and the failure as its data, over HTTP 200.
+//
+// A rate that is used up is the JSON-RPC error 1429, whose data says when there is
+// room again (nextAttempt); where a request is refused with a status, Retry-After says
+// it as well.
 package gateway

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
@@ -119,12 +121,23 @@ func (x *inbound) refusal(err error) (int, *wire.Error) {
 	case jackfield.AuthRequired:
 		x.w.Header().Set("WWW-Authenticate", "Bearer")
 	case jackfield.Exhausted, jackfield.Unavailable:
-		x.w.Header().Set("Retry-After", "1")
+		x.w.Header().Set("Retry-After", strconv.Itoa(retryAfter(err)))
 	case jackfield.NotFound:
 		out.Code = wire.CodeInvalidRequest // it is not the params that are wrong
 	case jackfield.Internal, jackfield.Invalid, jackfield.Forbidden, jackfield.Conflict:
 	}
 	return table[code].door, out
+}
+
+// retryAfter is in how many seconds a request may be tried again: when the failure
+// says so, else soon.
+func retryAfter(err error) int {
+	const soon, latest = 1, 24 * 60 * 60
+	f := jackfield.FailureOf(err)
+	if f == nil || f.Next.IsZero() {
+		return soon
+	}
+	return min(max(int(math.Ceil(time.Until(f.Next).Seconds())), soon), latest)
 }
 
 // refuse answers with an HTTP status and a JSON-RPC error. The id is the

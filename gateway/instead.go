@@ -137,6 +137,33 @@ func (x *inbound) inWords(text string) (wire.Raw, *wire.Error) {
 	return append(b, `}],"isError":true}`...), nil
 }
 
+// metaFailure is where a result says of which kind a failure is, for programs.
+const metaFailure = "dev.jackfield/failure"
+
+var taskParam = []string{"task"}
+
+// wants is the result of a tool's call that a server does not take without something
+// of the caller's: a key to be entered, a sign-in. The text is for whoever sits in
+// front of the client, and results are what models and people get to see of a call.
+// Nil: err is something else, or is no answer to a tool's call. A failure that is not a
+// server's, such as a key of ours that was revoked, is none of that.
+func (x *inbound) wants(err error) wire.Raw {
+	if x.msg.Method != "tools/call" || jackfield.CodeOf(err) != jackfield.AuthRequired {
+		return nil
+	}
+	f := jackfield.FailureOf(err)
+	if f == nil || f.Kind != jackfield.FailureAuth {
+		return nil
+	}
+	if o, err := wire.ScanObject(x.msg.Params, taskParam); err == nil && o.Get("task") != nil {
+		return nil // its answer would have to be a task
+	}
+	_, e := x.describe(err)
+	b := wire.AppendString([]byte(`{"content":[{"type":"text","text":`), e.Message)
+	b = append(b, `}],"isError":true,"_meta":{"`+metaFailure+`":`...)
+	return append(append(b, e.Data...), "}}"...)
+}
+
 // legacyError is what a client of an older revision gets for a server's error.
 func (x *inbound) legacyError(caps exchange.Capabilities, res exchange.Result) (wire.Raw, *wire.Error) {
 	switch {

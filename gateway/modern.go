@@ -323,6 +323,9 @@ func (x *inbound) modernAnswer(caps exchange.Capabilities, res exchange.Result, 
 	var raw wire.Raw
 	switch {
 	case err != nil:
+		if wants := x.wants(err); wants != nil {
+			raw, err = modernResult(exchange.Result{Raw: wants}, x.msg.Method, x.opts.ServerInfo)
+		}
 	case res.Input != nil:
 		raw, err = x.questions(res)
 	case res.Task:
