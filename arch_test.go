@@ -71,12 +71,12 @@ var rooms = map[string]room{
 		doors:   append([]string{"pool", "catalog", "broker", "internal/authn", "internal/credentials", "internal/record", "internal/registry"}, words...),
 		outside: true,
 	},
-	"internal/console":           {doors: append([]string{"pool", "catalog", "broker"}, words...)},
-	"internal/telemetry":         {doors: []string{"*"}, outside: true},
-	"internal/demo":              {doors: words, outside: true},
-	"internal/upstreamtest":      {doors: words, testing: true},
-	"faults":                     {testing: true},
-	"tenants":                    {testing: true}, // nothing but tests
+	"internal/console":      {doors: append([]string{"pool", "catalog", "broker"}, words...)},
+	"internal/telemetry":    {doors: []string{"*"}, outside: true},
+	"internal/demo":         {doors: words, outside: true},
+	"internal/upstreamtest": {doors: words, testing: true},
+	"faults":                {testing: true},
+	"tenants":               {testing: true}, // nothing but tests
 }
 
 // adapters are imported by app and by nothing else.

@@ -152,6 +152,8 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 		return err
 	}
 	a.listener, a.scraped = listener, scraped
+	at := listener.Addr().String()
+	a.parts.listening.Store(&at)
 	a.life, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.serve(a.http, listener)
 	if scraped != nil {
@@ -159,7 +161,11 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 	}
 	a.parts.phase.advance(serving)
 	life := a.life
-	a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.servers()) })
+	a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.everybodys()) })
+	a.background.Go(func() { a.parts.follower.run(life) })
+	a.background.Go(func() { a.parts.directory.Run(life, a.parts.lose) })
+	a.background.Go(func() { a.parts.credentials.Run(life, a.parts.renew) })
+	a.background.Go(func() { a.parts.reseal(life) })
 	if a.opts.Config.File != "" && a.opts.Reread != nil {
 		seen := a.opts.Config.source()
 		a.background.Go(func() {
@@ -187,7 +193,7 @@ func (a *App) warm() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if life := a.life; life != nil && !a.stopped {
-		a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.servers()) })
+		a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.everybodys()) })
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type Config struct {
 	PublicURL string // how clients reach the gateway from outside, without a slash at the end; may be empty
 	Data      string // directory for keys and the address file
 	Auth      Auth
+	Store     Store
 	Limits    Limits
 	Egress    Egress
 	Log       Log
@@ -42,11 +44,39 @@ type Config struct {
 
 // Auth says who may call.
 type Auth struct {
-	// Token is what callers must send as "Authorization: Bearer". Empty: nobody
-	// is asked, which is refused for a Listen address that is not loopback.
+	// Token is what callers may send as "Authorization: Bearer", to be admins.
 	Token jackfield.Secret
 	// TokenFile is the file that Token was read from, if any.
 	TokenFile string
+	// Keys are API keys, besides those in the store.
+	Keys []Key
+	// Required says that everybody has to bring a token or key. Where there is a token
+	// or key here it is, whatever this says. Else whoever comes without is the one
+	// local principal, which is refused for a Listen address that is not loopback.
+	Required bool
+}
+
+// Open reports whether whoever comes without a token or key is let in.
+func (a Auth) Open() bool { return !a.Required && a.Token == "" && len(a.Keys) == 0 }
+
+// Key is an API key of the configuration: a principal with a way to prove it.
+type Key struct {
+	Name    string         // in logs; its user's, if that is empty
+	Hash    string         // "sha256:" and the SHA-256 of the key in hex
+	User    string         // the subject
+	Teams   []string       // besides those of the user
+	Role    jackfield.Role // empty: that of the user
+	Servers []string       // the names of the only servers that it is for; empty: all
+	Expires time.Time      // zero: never
+}
+
+// Store says where definitions, people, keys and variables are kept. The zero value
+// is SQLite in the data directory.
+type Store struct {
+	URL           jackfield.Secret // of a PostgreSQL database
+	HintsURL      jackfield.Secret // of the same, past a connection pooler; "off": there are no hints
+	MasterKeyFile string           // with the key that seals secrets; empty: MasterKey
+	MasterKey     jackfield.Secret // the key itself; empty: master.key in the data directory
 }
 
 // Egress says what may be reached.
@@ -59,21 +89,22 @@ type Egress struct {
 
 // Limits bounds what the gateway takes and keeps. Zero means the default.
 type Limits struct {
-	Body        int64         // bytes of one request body from a client; 4 MiB
-	Message     int64         // bytes of one message from a server; 16 MiB
-	Result      int64         // bytes of one answer to a call; none but Message's
-	Sessions    Budget        // of clients that have them; 50,000, 10,000 of one person; PerServer means nothing
-	Parked      Budget        // calls of clients without sessions that wait for answers; 1,024, 16 of one person; PerServer means nothing
-	Dials       Budget        // connections being made at once; 64, 8 to one server, 16 for one owner
-	Queue       Budget        // connections that wait to be made; 4,096, 1,024 to one server; PerOwner means nothing
-	Calls       Budget        // calls under way; 16,384, as many for one person; PerServer means nothing
-	Connections Budget        // open connections; 4,096, 1,024 to one server, any number for one owner
-	Programs    Budget        // running programs, of which only PerOwner is bounded; 128
-	Idle        time.Duration // until an unused connection is closed; 15 min
-	Drain       time.Duration // until what still uses a replaced connection is ended; 5 min
-	Stop        time.Duration // until calls under way are cut when the gateway is stopped; 10 s
-	Call        time.Duration // one call, where the server's definition has no timeout; 60 s
-	Connect     time.Duration // connecting and initialize, where it has no initTimeout; 30 s
+	Body        int64          // bytes of one request body from a client; 4 MiB
+	Message     int64          // bytes of one message from a server; 16 MiB
+	Result      int64          // bytes of one answer to a call; none but Message's
+	Sessions    Budget         // of clients that have them; 50,000, 10,000 of one person; PerServer means nothing
+	Parked      Budget         // calls of clients without sessions that wait for answers; 1,024, 16 of one person; PerServer means nothing
+	Dials       Budget         // connections being made at once; 64, 8 to one server, 16 for one owner
+	Queue       Budget         // connections that wait to be made; 4,096, 1,024 to one server; PerOwner means nothing
+	Rate        jackfield.Rate // calls of one person; zero: no bound
+	Calls       Budget         // calls under way; 16,384, as many for one person; PerServer means nothing
+	Connections Budget         // open connections; 4,096, 1,024 to one server, any number for one owner
+	Programs    Budget         // running programs, of which only PerOwner is bounded; 128
+	Idle        time.Duration  // until an unused connection is closed; 15 min
+	Drain       time.Duration  // until what still uses a replaced connection is ended; 5 min
+	Stop        time.Duration  // until calls under way are cut when the gateway is stopped; 10 s
+	Call        time.Duration  // one call, where the server's definition has no timeout; 60 s
+	Connect     time.Duration  // connecting and initialize, where it has no initTimeout; 30 s
 }
 
 // Budget bounds a number of things: in the process, for one server, and for one
@@ -218,7 +249,8 @@ func (c *Config) NeedsRestart(newer *Config) []string {
 		{"listen", c.Listen == newer.Listen},
 		{"publicURL", c.PublicURL == newer.PublicURL},
 		{"data", c.Data == newer.Data},
-		{"auth", c.Auth == newer.Auth},
+		{"auth", reflect.DeepEqual(c.Auth, newer.Auth)},
+		{"store", c.Store == newer.Store},
 		{"limits", c.Limits == newer.Limits},
 		{"egress", slices.Equal(c.Egress.Allow, newer.Egress.Allow)},
 		{"log", c.Log == newer.Log},
@@ -236,9 +268,9 @@ func (c *Config) NeedsRestart(newer *Config) []string {
 // programs that write their own Config.
 func (c *Config) listen() (string, error) {
 	address := cmp.Or(c.Listen, DefaultListen)
-	if isExposed(address) && c.Auth.Token == "" {
-		return "", jackfield.Errorf(jackfield.Invalid, "%s can be reached from other machines, and Config.Auth.Token is empty; "+
-			"set at least %d random characters, or listen on %s", address, minToken, DefaultListen)
+	if isExposed(address) && c.Auth.Open() {
+		return "", jackfield.Errorf(jackfield.Invalid, "%s can be reached from other machines, and Config.Auth asks nobody who they are; "+
+			"set a Token of at least %d random characters, or listen on %s", address, minToken, DefaultListen)
 	}
 	return address, nil
 }

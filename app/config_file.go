@@ -1,13 +1,11 @@
 package app
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,29 +16,23 @@ import (
 	"github.com/jackfield-dev/jackfield/internal/registry/document"
 )
 
-// minToken is how long auth.token must be, in characters.
-const minToken = 32
-
 // configFile is the file's own form. The decoder and the JSON Schema both read
 // it.
 type configFile struct {
-	Schema     string     `json:"$schema,omitempty" jsonschema:"Where this schema is, for editors."`
-	MCPServers serverMap  `json:"mcpServers,omitzero" jsonschema:"The MCP servers behind the gateway, by name."`
-	Servers    serverMap  `json:"servers,omitzero" jsonschema:"The same, as VS Code calls it. Only one of the two may be there."`
-	Listen     string     `json:"listen,omitempty" jsonschema:"Address to listen on, host:port. Any but a loopback address needs auth."`
-	PublicURL  string     `json:"publicURL,omitempty" jsonschema:"How clients reach the gateway from outside, such as https://mcp.example.com. Requests for its host and from its origin are let in besides loopback ones."`
-	Data       string     `json:"data,omitempty" jsonschema:"Directory for keys and the address file. A relative one is taken from the directory of this file."`
-	Auth       fileAuth   `json:"auth,omitzero" jsonschema:"Who may call."`
-	Limits     fileLimits `json:"limits,omitzero" jsonschema:"What the gateway takes and keeps."`
-	Egress     fileEgress `json:"egress,omitzero" jsonschema:"What may be reached."`
-	Log        fileLog    `json:"log,omitzero" jsonschema:"What is logged and how."`
+	Schema     string          `json:"$schema,omitempty" jsonschema:"Where this schema is, for editors."`
+	MCPServers serverMap       `json:"mcpServers,omitzero" jsonschema:"The MCP servers behind the gateway, by name."`
+	Servers    serverMap       `json:"servers,omitzero" jsonschema:"The same, as VS Code calls it. Only one of the two may be there."`
+	Inputs     registry.Inputs `json:"inputs,omitzero" jsonschema:"Values that each person enters, as VS Code has them: ${input:ID} stands for them in any server."`
+	Listen     string          `json:"listen,omitempty" jsonschema:"Address to listen on, host:port. Any but a loopback address needs auth."`
+	PublicURL  string          `json:"publicURL,omitempty" jsonschema:"How clients reach the gateway from outside, such as https://mcp.example.com. Requests for its host and from its origin are let in besides loopback ones."`
+	Data       string          `json:"data,omitempty" jsonschema:"Directory for keys and the address file. A relative one is taken from the directory of this file."`
+	Auth       fileAuth        `json:"auth,omitzero" jsonschema:"Who may call."`
+	Limits     fileLimits      `json:"limits,omitzero" jsonschema:"What the gateway takes and keeps."`
+	Egress     fileEgress      `json:"egress,omitzero" jsonschema:"What may be reached."`
+	Store      fileStore       `json:"store,omitzero" jsonschema:"Where definitions, people, keys and variables are kept."`
+	Log        fileLog         `json:"log,omitzero" jsonschema:"What is logged and how."`
 
 	Metrics fileMetrics `json:"metrics,omitzero" jsonschema:"Where /metrics is."`
-}
-
-type fileAuth struct {
-	Token     string `json:"token,omitempty" jsonschema:"What callers must send as Authorization: Bearer. At least 32 characters, best as ${NAME} of an environment variable."`
-	TokenFile string `json:"tokenFile,omitempty" jsonschema:"File that holds the token. A relative one is taken from the directory of this file."`
 }
 
 type fileLimits struct {
@@ -51,6 +43,7 @@ type fileLimits struct {
 	Parked      fileSessions      `json:"parked,omitzero" jsonschema:"Calls of clients without sessions that wait for a person's answer to a server's question. Default 1024, 16 for one person."`
 	Dials       fileBudget        `json:"dials,omitzero" jsonschema:"Connections being made at once. Default 64, 8 to one server, 16 for one owner."`
 	Queue       fileQueue         `json:"queue,omitzero" jsonschema:"Connections that wait to be made. Default 4096, 1024 to one server."`
+	Rate        document.Rate     `json:"rate,omitzero" jsonschema:"Calls of one person, such as 600/m. Default: no bound."`
 	Calls       fileCalls         `json:"calls,omitzero" jsonschema:"Calls under way. Default 16384; one person may have them all."`
 	Connections fileBudget        `json:"connections,omitzero" jsonschema:"Open connections to servers. Default 4096, 1024 to one server; one owner may have them all."`
 	Programs    filePrograms      `json:"programs,omitzero" jsonschema:"Running programs of servers with a command. Default 128 for one owner."`
@@ -111,7 +104,6 @@ func (m *serverMap) DecodeNode(n *document.Node) (message, fix string) {
 // elsewhere are the top-level keys that other products have beside the servers,
 // and what becomes of them here.
 var elsewhere = map[string]string{
-	"inputs":           "there is nobody to ask; write ${NAME} of an environment variable in their place",
 	"mcpSettings":      "write what they allow under egress.allow",
 	"globalShortcut":   "it belongs to Claude Desktop",
 	"preferences":      "they belong to Claude Desktop",
@@ -182,6 +174,7 @@ func (l *loader) config() *Config {
 	c.Listen = l.listen(asked)
 	c.PublicURL = l.publicURL(c)
 	c.Data = l.data()
+	c.Store = l.store()
 	c.Limits = l.limits()
 	c.Egress = l.egress()
 	c.Metrics = l.metrics(c)
@@ -232,7 +225,7 @@ func (l *loader) servers() []jackfield.Server {
 	if err != nil {
 		dir = ""
 	}
-	return registry.Servers(node, registry.Source{Lookup: l.overrides.env, Dir: dir}, l.report)
+	return registry.Servers(node, registry.Source{Lookup: l.overrides.env, Dir: dir, Inputs: l.file.Inputs}, l.report)
 }
 
 // pick finds a setting: in the flags, in the environment, then in the file at
@@ -285,70 +278,6 @@ func (l *loader) log() Log {
 	return out
 }
 
-// auth finds the token, and says whether one was meant to be there: then nobody
-// needs to be told twice.
-func (l *loader) auth() (auth Auth, asked bool) {
-	f := l.file.Auth
-	if f.Token != "" && f.TokenFile != "" {
-		l.report.Fault(l.root.Get("auth").At(), "auth has both a token and a tokenFile", "keep one of the two")
-		return Auth{}, true
-	}
-	s, ok := l.pick("", "", "JACKFIELD_AUTH_TOKEN", f.Token, "auth", "token")
-	switch {
-	case ok:
-		return Auth{Token: token(s, "")}, true
-	case f.Token != "":
-		return Auth{}, true
-	case f.TokenFile != "":
-		return l.tokenFile(), true
-	}
-	if n := l.root.Get("auth").Get("token"); n != nil {
-		l.report.Fault(n.Pos, "auth.token is empty", "write ${NAME} of an environment variable with at least 32 characters, or remove it")
-		return Auth{}, true
-	}
-	return Auth{}, false
-}
-
-func (l *loader) tokenFile() Auth {
-	s, ok := l.pick("", "", "", l.file.Auth.TokenFile, "auth", "tokenFile")
-	if !ok {
-		return Auth{}
-	}
-	path := l.relative(s.text)
-	text, err := readToken(path)
-	if err != nil {
-		s.fault("auth.tokenFile cannot be read: "+err.Error(), "name a file that the user who runs Jackfield may read")
-		return Auth{}
-	}
-	s.text = text
-	return Auth{Token: token(s, " (from "+path+")"), TokenFile: path}
-}
-
-func readToken(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	const most = 64 << 10
-	if info.IsDir() || info.Size() > most {
-		return "", fmt.Errorf("%s is a directory, or larger than a token can be", path)
-	}
-	text, err := os.ReadFile(path)
-	return string(bytes.TrimSpace(text)), err
-}
-
-// token checks a token, of which no message may say anything but its length.
-func token(s setting, from string) jackfield.Secret {
-	const fix = "make one with: openssl rand -hex 32"
-	switch {
-	case len([]rune(s.text)) < minToken:
-		s.fault(fmt.Sprintf("auth.token has %d characters%s; it needs at least %d", len([]rune(s.text)), from, minToken), fix)
-	case strings.ContainsFunc(s.text, func(c rune) bool { return c <= ' ' || c > '~' }):
-		s.fault("auth.token holds a space or a character that cannot stand in a header"+from, fix)
-	}
-	return jackfield.Secret(s.text)
-}
-
 func (l *loader) listen(asked bool) string {
 	s, ok := l.pick(l.overrides.Listen, "--listen", "JACKFIELD_LISTEN", l.file.Listen, "listen")
 	if !ok {
@@ -358,8 +287,8 @@ func (l *loader) listen(asked bool) string {
 		return s.text
 	}
 	if isExposed(s.text) && !asked {
-		s.fault(fmt.Sprintf("%s can be reached from other machines, and there is no auth.token", s.raw),
-			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, or listen on "+DefaultListen)
+		s.fault(fmt.Sprintf("%s can be reached from other machines, and nobody is asked who they are", s.raw),
+			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, write auth.keys, or listen on "+DefaultListen)
 	}
 	return s.text
 }
@@ -430,8 +359,8 @@ func (l *loader) publicURL(c *Config) string {
 		s.fault("publicURL holds a ?", "write https://host, and a path if there is one")
 		return ""
 	}
-	if u, err := url.Parse(s.text); err == nil && !isLoopback(u.Hostname()) && c.Auth.Token == "" {
-		s.report.Warn(s.at, "publicURL is for other machines, and there is no auth.token: whoever reaches it may call", "set JACKFIELD_AUTH_TOKEN, unless what stands in front asks who is calling")
+	if u, err := url.Parse(s.text); err == nil && !isLoopback(u.Hostname()) && c.Auth.Open() {
+		s.report.Warn(s.at, "publicURL is for other machines, and nobody is asked who they are: whoever reaches it may call", "set JACKFIELD_AUTH_TOKEN, unless what stands in front asks who is calling")
 	}
 	return strings.TrimRight(s.text, "/")
 }
@@ -492,6 +421,7 @@ func (l *loader) limits() Limits {
 		Parked:      Budget{Total: f.Parked.Total, PerOwner: f.Parked.PerOwner},
 		Dials:       Budget(f.Dials),
 		Queue:       Budget{Total: f.Queue.Total, PerServer: f.Queue.PerServer},
+		Rate:        jackfield.Rate(f.Rate),
 		Calls:       Budget{Total: f.Calls.Total, PerOwner: f.Calls.PerOwner},
 		Connections: Budget(f.Connections),
 		Programs:    Budget{PerOwner: f.Programs.PerOwner},

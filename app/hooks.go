@@ -31,13 +31,19 @@ func (p *parts) poolTrace(also *pool.Trace) *pool.Trace {
 		also = &pool.Trace{}
 	}
 	return &pool.Trace{
-		DialStart: also.DialStart,
-		Waited:    also.Waited,
+		DialStart: func(k pool.Key) {
+			if also.DialStart != nil {
+				also.DialStart(k)
+			}
+			p.events.DialStart(k)
+		},
+		Waited: also.Waited,
 		DialDone: func(k pool.Key, took time.Duration, err error) {
 			if also.DialDone != nil {
 				also.DialDone(k, took, err)
 			}
 			p.metrics.Dialed(k.Server, took, err)
+			p.events.DialDone(k, took, err)
 			if err != nil {
 				p.log.Warn("no connection", serverAttr(k.Server), scopeAttr(k.Scope), failureAttr(err), tookAttr(took), slog.Any("error", err))
 				return
@@ -48,6 +54,7 @@ func (p *parts) poolTrace(also *pool.Trace) *pool.Trace {
 			if also.Closed != nil {
 				also.Closed(k, reason, err)
 			}
+			p.events.Closed(k, reason, err)
 			p.log.Debug("closed", serverAttr(k.Server), scopeAttr(k.Scope), slog.String("reason", reason), slog.Any("error", err))
 		},
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/record"
 )
 
 const (
@@ -48,6 +50,54 @@ func loadKey(dir string) ([]byte, error) {
 	}
 	if len(key) != keySize {
 		return nil, jackfield.Errorf(jackfield.Invalid, "%s is not a key: it has %d bytes, not %d; remove it and let the gateway write a new one", path, len(key), keySize)
+	}
+	return key, nil
+}
+
+// sharedKeyRef is where replicas with one store keep their key.
+var sharedKeyRef = record.Ref{Kind: record.Setting, ID: "gateway.key"}
+
+// sharedKey is the key that all replicas with one store have, so that each opens what
+// another sealed, and what it knows definitions by. The first one makes it, of its
+// own.
+func (p *parts) sharedKey(ctx context.Context, own []byte) ([]byte, error) {
+	if p.store == nil || p.store.Engine() != "postgres" {
+		return own, nil
+	}
+	if key, err := p.openKey(); key != nil || err != nil {
+		return key, err
+	}
+	sealed, by, err := p.keys.Seal(sharedKeyRef.Bind(), own)
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.follower.Write(ctx, "", record.Write{Ref: sharedKeyRef, Body: []byte("{}"), Sealed: sealed, Seal: by})
+	if err == nil {
+		return own, nil
+	}
+	if conflict, ok := errors.AsType[*record.Conflict](err); !ok || conflict.Current == 0 {
+		return nil, err
+	}
+	p.follower.look(ctx) // another one was quicker
+	key, err := p.openKey()
+	if key == nil && err == nil {
+		err = jackfield.Errorf(jackfield.Unavailable, "the store has a key of the replicas that cannot be read; start again")
+	}
+	return key, err
+}
+
+// openKey is the key of the replicas, as far as the store has one.
+func (p *parts) openKey() ([]byte, error) {
+	r := p.shared
+	if r == nil {
+		return nil, nil //nolint:nilnil // there is none yet
+	}
+	key, err := p.keys.Open(sharedKeyRef.Bind(), r.Sealed, r.Seal)
+	if err == nil && len(key) != keySize {
+		err = errors.New("it has another length")
+	}
+	if err != nil {
+		return nil, jackfield.Errorf(jackfield.Invalid, "the key that the replicas share cannot be opened: %w", err)
 	}
 	return key, nil
 }

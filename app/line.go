@@ -36,10 +36,15 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 	defer func() { end(err) }()
 	l := &line{}
 	l.key.Store(&k)
+	endpoint, err := p.credentials.Endpoint(ctx, &s, k.Scope)
+	if err != nil {
+		return nil, err
+	}
 	id, name := s.ID, s.Name // what follows lasts as long as the connection, and need not keep all of s
 	options := upstream.Options{
 		Name:        s.Name,
-		Endpoint:    s.Endpoint,
+		Endpoint:    endpoint,
+		Header:      p.credentials.Headers(&s, k.Scope),
 		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s)),
 		Caps:        caps,
 		Home:        func() exchange.Peer { return p.home(l) },

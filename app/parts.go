@@ -18,8 +18,12 @@ import (
 	"github.com/jackfield-dev/jackfield/gateway"
 	"github.com/jackfield-dev/jackfield/internal/api"
 	"github.com/jackfield-dev/jackfield/internal/authn"
+	"github.com/jackfield-dev/jackfield/internal/credentials"
 	"github.com/jackfield-dev/jackfield/internal/egress"
+	"github.com/jackfield-dev/jackfield/internal/policy"
+	"github.com/jackfield-dev/jackfield/internal/record"
 	"github.com/jackfield-dev/jackfield/internal/registry"
+	"github.com/jackfield-dev/jackfield/internal/seal"
 	"github.com/jackfield-dev/jackfield/internal/store"
 	"github.com/jackfield-dev/jackfield/internal/telemetry"
 	"github.com/jackfield-dev/jackfield/pool"
@@ -32,15 +36,25 @@ type parts struct {
 	version  string
 	guard    []string // Options.Guard
 	log      *slog.Logger
-	registry registry.Registry
-	warnings atomic.Pointer[map[jackfield.ServerID][]string]
 	egress   *egress.Clients
 	store    *store.Store // nil: nothing outlives the process
+	keys     *seal.Keys   // nil without a store
 	saves    saves
-	catalog  *catalog.Catalog
-	board    *connections.Board[broker.Conn]
-	broker   *broker.Broker
-	gateway  *gateway.Handler
+	follower follower
+	events   api.Events
+	shared   *record.Record // the key of the replicas; nil: there is none
+
+	registry    *registry.Registry
+	directory   *authn.Directory
+	credentials *credentials.Credentials
+	rates       *policy.Rates
+	warnings    atomic.Pointer[map[jackfield.ServerID][]string]
+	listening   atomic.Pointer[string] // host:port, once it is known
+
+	catalog *catalog.Catalog
+	board   *connections.Board[broker.Conn]
+	broker  *broker.Broker
+	gateway *gateway.Handler
 
 	phase   phase
 	stale   atomic.Bool // the last reload was refused: the configuration has errors
@@ -51,10 +65,6 @@ type parts struct {
 
 func newParts(o Options, key []byte) (*parts, error) {
 	p := &parts{config: o.Config, version: o.Version, guard: o.Guard, log: o.Log}
-	if _, err := p.registry.Apply(o.Config.Servers); err != nil {
-		return nil, err
-	}
-	p.warn(o.Problems)
 	var err error
 	if p.egress, err = wayOut(o.Config.Egress); err != nil {
 		return nil, err
@@ -65,6 +75,12 @@ func newParts(o Options, key []byte) (*parts, error) {
 	if err := p.watch(o.Log); err != nil {
 		return nil, errors.Join(err, p.closeStore())
 	}
+	if err := p.learn(o); err != nil {
+		return nil, errors.Join(err, p.closeStore())
+	}
+	if key, err = p.sharedKey(context.Background(), key); err != nil {
+		return nil, errors.Join(err, p.closeStore())
+	}
 	limits := o.Config.Limits
 	known := catalog.Options{Fetch: p.fetch, Hooks: p.catalogHooks(), Fingerprint: fingerprints(key)}
 	if p.store != nil {
@@ -73,14 +89,18 @@ func newParts(o Options, key []byte) (*parts, error) {
 	p.catalog = catalog.New(known)
 	p.restore(context.Background())
 	p.board = connections.New(connections.Options[broker.Conn]{
-		Lookup:   p.lookup,
-		All:      func(jackfield.Scope) []jackfield.Server { return p.servers() },
-		Dial:     p.dial,
-		Shape:    p.catalog.Shape,
-		ShapeOf:  broker.Conn.Shape,
-		Claimed:  claimed,
-		Classify: classify,
-		Trace:    p.poolTrace(o.Trace),
+		Lookup: p.lookup,
+		All:    func(scope jackfield.Scope) []jackfield.Server { return p.registry.See(p.principal(scope)) },
+		Find: func(scope jackfield.Scope, name string) (jackfield.Server, error) {
+			return p.registry.Find(p.principal(scope), name)
+		},
+		Dial:       p.dial,
+		Credential: p.credentials.Version,
+		Shape:      p.catalog.Shape,
+		ShapeOf:    broker.Conn.Shape,
+		Claimed:    claimed,
+		Classify:   classify,
+		Trace:      p.poolTrace(o.Trace),
 		Limits: pool.Limits{
 			DialsProcess: limits.Dials.Total, DialsServer: limits.Dials.PerServer, DialsOwner: limits.Dials.PerOwner,
 			Queue: limits.Queue.Total, QueueServer: limits.Queue.PerServer,
@@ -90,7 +110,10 @@ func newParts(o Options, key []byte) (*parts, error) {
 		},
 	})
 	p.broker = broker.New(broker.Options{
-		Servers:     p.servers,
+		Sees:        p.registry.See,
+		Public:      p.public,
+		Lookup:      p.lookup,
+		Admit:       p.rates.Admit,
 		Connections: p.board,
 		Catalog:     p.catalog,
 		Limits: broker.Limits{
@@ -100,7 +123,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 	})
 	p.gateway = gateway.New(gateway.Options{
 		Broker:       p.broker,
-		Authenticate: authn.Token(o.Config.Auth.Token),
+		Authenticate: p.directory.Authenticate,
 		Find:         p.find,
 		ParamHeaders: p.paramHeaders,
 		Repeatable:   p.broker.Repeatable,
@@ -151,24 +174,33 @@ func isGateway(path string) bool {
 // handler is everything that is served, behind the check of Host and Origin.
 func (p *parts) handler() http.Handler {
 	mux := http.NewServeMux()
-	reads := &api.Handler{
+	rest := &api.Handler{
+		Authenticate: p.directory.Authenticate,
 		Servers:      p.servers,
-		Authenticate: authn.Token(p.config.Auth.Token),
+		Registry:     p.registry,
+		People:       p.directory,
+		Credentials:  p.credentials,
+		Board:        p.board,
+		Events:       &p.events,
 		Warnings:     func(id jackfield.ServerID) []string { return (*p.warnings.Load())[id] },
 		Connections:  p.board.Status,
-		Reset:        p.reset,
 		Shape:        p.catalog.Shape,
 		Sharing:      p.sharing,
 		Listings:     p.listings,
-		Degraded:     p.saves.degraded,
-		Readiness:    p.readiness,
 		Calls:        p.counted,
+		Reset:        p.reset,
+		Connect:      p.connect,
+		Degraded:     p.degraded,
+		Readiness:    p.readiness,
 		Version:      p.version,
 		Log:          p.log,
 	}
-	reads.Mount(mux)
+	if p.store != nil {
+		rest.Backup, rest.ReadLog = p.backup, p.store.Log
+	}
+	rest.Mount(mux)
 	if p.config.Metrics.Listen == "" {
-		mux.Handle("GET /metrics", p.metricsFor(reads.Authenticate))
+		mux.Handle("GET /metrics", p.metricsFor(rest.Authenticate))
 	}
 	guarded := gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
 	calls := p.otlp.Tracing.Incoming(p.gateway)
@@ -204,6 +236,19 @@ func (p *parts) closeStore() error {
 }
 
 func (p *parts) servers() []jackfield.Server { return p.registry.Snapshot().Servers() }
+
+// everybodys are the definitions of the app's scope. Those of teams and people are
+// not opened before somebody asks.
+func (p *parts) everybodys() []jackfield.Server {
+	all := p.servers()
+	out := make([]jackfield.Server, 0, len(all))
+	for i := range all {
+		if all[i].Scope == jackfield.App() {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
 
 func (p *parts) lookup(id jackfield.ServerID) (jackfield.Server, bool) {
 	return p.registry.Snapshot().ByID(id)
@@ -262,25 +307,35 @@ func (p *parts) warn(problems []Problem) {
 	p.warnings.Store(&all)
 }
 
-// apply puts definitions in force: what was removed is cut, what must be dialed
-// anew is drained, and every view learns of it.
+// apply puts the definitions of the file in force.
 func (p *parts) apply(c *Config, problems []Problem) (registry.Change, error) {
 	change, err := p.registry.Apply(c.Servers)
 	if err != nil || change.Empty() {
 		return change, err
 	}
 	p.warn(problems)
+	p.follow(change)
+	return change, nil
+}
+
+// follow does what a change of definitions asks for: what was removed is cut, what
+// must be dialed anew is drained, and every view learns of it.
+func (p *parts) follow(change registry.Change) {
+	if change.Empty() {
+		return
+	}
 	for _, id := range change.Removed {
-		p.board.Cut(ofServer(id), jackfield.Errorf(jackfield.NotFound, "server %q was removed from the configuration", id))
+		p.board.Cut(ofServer(id), jackfield.Errorf(jackfield.NotFound, "server %q was removed", id))
 		p.egress.Forget(id)
 		p.metrics.Forget(id)
 	}
 	for _, id := range change.Redial {
 		p.board.Reset(ofServer(id))
 	}
-	p.catalog.Keep(p.servers())
+	servers := p.servers()
+	p.credentials.Secrets(servers)
+	p.catalog.Keep(servers)
 	p.broker.Changed(change.Removed)
-	return change, nil
 }
 
 // reset has a server begun anew: nothing that failed keeps the next call from it.

@@ -6,11 +6,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/seal"
 	"github.com/jackfield-dev/jackfield/internal/store"
 )
 
@@ -18,21 +23,30 @@ import (
 // should is no reason not to serve: then there is no store, and the reason is
 // logged and told by /healthz.
 func (p *parts) openStore(ctx context.Context) error {
-	if p.config.Data == "" {
+	c := p.config
+	if c.Data == "" && c.Store.URL == "" {
 		return nil
 	}
-	s, err := store.Open(ctx, p.config.Data)
+	keys, err := seal.Load(seal.Options{File: c.Store.MasterKeyFile, Env: c.Store.MasterKey.Reveal(), Dir: c.Data})
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, store.Options{Dir: c.Data, DSN: c.Store.URL, HintDSN: c.Store.HintsURL, Log: p.log})
 	switch {
-	case jackfield.CodeOf(err) == jackfield.Unavailable:
+	case jackfield.CodeOf(err) == jackfield.Unavailable && c.Store.URL == "":
 		p.saves.ended(p.log, err)
 		return nil
 	case err != nil:
 		return err
 	}
-	if s.Moved != "" {
-		p.log.Warn("the catalog of the last run was damaged, so servers are listed anew", slog.String("moved", s.Moved))
+	used, err := s.Seals(ctx)
+	if err == nil {
+		err = keys.Check(used)
 	}
-	p.store = s
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	p.store, p.keys = s, keys
 	return nil
 }
 
@@ -93,6 +107,29 @@ func (s *saves) degraded() error {
 	return errNotKept
 }
 
+// degraded is why the gateway does less than it should; nil: it does not.
+func (p *parts) degraded() error { return errors.Join(p.saves.degraded(), p.follower.degraded()) }
+
+// backup writes a backup of the store. The database is copied as it is at one moment,
+// beside the original, so that whoever reads slowly holds up nobody.
+func (p *parts) backup(ctx context.Context, w io.Writer) error {
+	dir, err := os.MkdirTemp(p.config.Data, "backup-")
+	if err != nil {
+		return jackfield.Errorf(jackfield.Unavailable, "there is no place for the copy of the store: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // what is left is found by whoever looks at the disk
+	path := filepath.Join(dir, "jackfield.db")
+	if err := p.store.Backup(ctx, path); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, f)
+	return errors.Join(err, f.Close())
+}
+
 // fingerprints makes what the store knows definitions by: an HMAC with a key of
 // its own over all that decides a connection, credentials included, since what a
 // server lists depends on them. Without the gateway's key it says nothing.
@@ -104,7 +141,7 @@ func fingerprints(key []byte) func(jackfield.Server) string {
 		e := s.Endpoint
 		text, err := json.Marshal([]any{
 			e.Transport, e.Command, e.Args, revealed(e.Env), e.Dir, e.Limits, e.URL, revealed(e.Headers),
-			e.TLS.CA, e.TLS.Cert, e.TLS.Key.Reveal(), e.TLS.ServerName, s.Operator,
+			e.TLS.CA, e.TLS.Cert, e.TLS.Key.Reveal(), e.TLS.ServerName, s.Operator, s.Scope, filled(&s.Fill),
 			s.Usage.Sharing, s.Usage.RequiresOAuth,
 		})
 		if err != nil {
@@ -116,6 +153,31 @@ func fingerprints(key []byte) func(jackfield.Server) string {
 	}
 }
 
+// filled are the templates of a definition, with all that is in them.
+func filled(f *jackfield.Fill) []any {
+	if f.Empty() {
+		return nil
+	}
+	text := func(t jackfield.Template) [][3]string {
+		parts := make([][3]string, len(t))
+		for i, p := range t {
+			parts[i] = [3]string{p.Text.Reveal(), string(p.From), p.Name}
+		}
+		return parts
+	}
+	args, env, headers := map[int][][3]string{}, map[string][][3]string{}, map[string][][3]string{}
+	for i, t := range f.Args {
+		args[i] = text(t)
+	}
+	for name, t := range f.Env {
+		env[name] = text(t)
+	}
+	for name, t := range f.Headers {
+		headers[name] = text(t)
+	}
+	return []any{text(f.URL), args, env, headers}
+}
+
 func revealed(secrets map[string]jackfield.Secret) map[string]string {
 	all := make(map[string]string, len(secrets))
 	for name, s := range secrets {
@@ -123,3 +185,8 @@ func revealed(secrets map[string]jackfield.Secret) map[string]string {
 	}
 	return all
 }
+
+// Restore puts a backup of a store in SQLite into a data directory that has none, for
+// the next start of a gateway there. Errors are *jackfield.Error: Conflict when a
+// gateway runs there or there is a store already, Invalid when from is no backup.
+func Restore(ctx context.Context, data, from string) error { return store.Restore(ctx, data, from) }

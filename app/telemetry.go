@@ -124,7 +124,7 @@ func (p *parts) readiness() (api.Readiness, []string) {
 		return api.Draining, nil
 	}
 	var reasons []string
-	if err := p.saves.degraded(); err != nil {
+	if err := p.degraded(); err != nil {
 		reasons = append(reasons, err.Error())
 	}
 	if p.stale.Load() {
@@ -132,11 +132,14 @@ func (p *parts) readiness() (api.Readiness, []string) {
 	}
 	down := map[jackfield.ServerID]bool{} // all that is known of it is that it failed
 	for k, st := range p.board.Status() {
+		if st.Failure != nil && st.Failure.Kind == jackfield.FailureAuth {
+			continue // which is between a person and the server
+		}
 		if _, seen := down[k.Server]; !seen || st.State != pool.Failed {
 			down[k.Server] = st.State == pool.Failed
 		}
 	}
-	invalid, failed, servers := 0, 0, p.servers()
+	invalid, failed, servers := 0, 0, p.everybodys()
 	for _, s := range servers {
 		switch {
 		case s.Invalid != "":
