@@ -6,6 +6,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -260,23 +261,26 @@ func (s *Server) Start(tb testing.TB) {
 	}
 }
 
-// Kill ends the cluster as a power cut does.
+// Kill ends the cluster as a power cut does: all of its processes, in mid-word.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
+	children := s.SQL(tb, s.Address(superuser), "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(first)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := process.Kill(); err != nil {
-		tb.Fatal(err)
+	for _, text := range append([]string{first}, strings.Fields(children)...) {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		process, err := os.FindProcess(pid)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			tb.Fatal(err)
+		}
 	}
 }

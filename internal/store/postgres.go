@@ -88,10 +88,8 @@ func (s *Store) migrateAlone(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, s.engine.alone, int64(lockMigrations)); err != nil {
 		return err
 	}
-	for range 3 {
-		if err = s.migrate(ctx); err == nil || errors.As(err, new(*jackfield.Error)) {
-			break
-		}
+	if err = s.migrate(ctx); madeMeanwhile(err) {
+		err = s.migrate(ctx)
 	}
 	if err != nil {
 		return err
@@ -99,6 +97,12 @@ func (s *Store) migrateAlone(ctx context.Context) error {
 	_, err = s.db.ExecContext(ctx, `CREATE OR REPLACE FUNCTION now_ms() RETURNS BIGINT LANGUAGE sql VOLATILE
 		AS 'SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)'`)
 	return err
+}
+
+// madeMeanwhile reports whether err says that something is there already.
+func madeMeanwhile(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "42P07" || e.Code == "23505") // duplicate_table, unique_violation
 }
 
 // connectionLost reports whether err says nothing but that the connection is gone.

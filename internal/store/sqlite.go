@@ -68,16 +68,22 @@ func look(ctx context.Context, path string) error {
 	case info.Size() == 0:
 		return nil // we were killed before the first write
 	}
-	// Who only reads leaves the log of a killed process as it is, too.
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro"))
-	if err != nil {
-		return err
+	err = examineAs(ctx, path, "mode=ro") // which leaves the log of a killed process as it is, too
+	if code := sqliteCode(err); code == sqlite3.SQLITE_READONLY || code == sqlite3.SQLITE_CANTOPEN {
+		err = examineAs(ctx, path, "_pragma=query_only(1)") // what a kill left half done has to be undone first
 	}
-	err = errors.Join(examine(ctx, db, path), db.Close())
 	if damaged(err) {
 		return damagedError(path, err)
 	}
 	return err
+}
+
+func examineAs(ctx context.Context, path, how string) error {
+	db, err := sql.Open("sqlite", dsn(path, how))
+	if err != nil {
+		return err
+	}
+	return errors.Join(examine(ctx, db, path), db.Close())
 }
 
 // strayLog refuses to begin a new file beside the log of another: SQLite would take

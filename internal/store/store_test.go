@@ -22,8 +22,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childVariable); dir != "" {
-		writeUntilKilled(dir)
+	if does := os.Getenv(childVariable); does != "" {
+		child(does)
 	}
 	goleak.VerifyTestMain(m)
 }
