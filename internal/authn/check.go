@@ -69,10 +69,10 @@ func (f *Faults) add(field, format string, args ...any) {
 // subject checks what somebody is known by everywhere: two that look the same are the
 // same.
 func (f *Faults) subject(field, s string) {
-	switch {
-	case s == "":
+	switch s {
+	case "":
 		f.add(field, "is missing")
-	case s == "." || s == ".." || s == "me":
+	case ".", "..", "me":
 		f.add(field, "cannot be %q, which means something else in addresses", s)
 	default:
 		f.line(field, s, maxSubject, unseen)

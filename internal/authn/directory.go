@@ -42,7 +42,7 @@ type Directory struct {
 	users         shelf[user]
 	teams         shelf[team]
 	keys          shelf[key]          // those of the file as well
-	sets          map[string]*teamSet // every set of teams that some user has, by its names
+	sets          map[string]*teamSet // every set of teams that some user has, by its id
 	bySubject     map[string][]*key
 	keyed         map[string]uint64 // the newest change to keys that name teams, by subject
 	local, bearer jackfield.Principal
@@ -61,10 +61,10 @@ type user struct {
 
 // teamSet is the teams of all users who have the same.
 type teamSet struct {
-	names []string // as the records have them: sorted, each once
-	live  []string // those which exist
-	since uint64   // the newest change to live
-	users int
+	roster          // as the records have them
+	live   []string // those which exist
+	since  uint64   // the newest change to live
+	users  int
 }
 
 type team struct {

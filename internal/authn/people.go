@@ -135,7 +135,7 @@ func (u Users) Put(ctx context.Context, by jackfield.Principal, one User, cond C
 // userWrite is the write of a user. A new version is news for those who tell servers of
 // the person.
 func userWrite(one User, cond Condition, version bool) record.Write {
-	body, _ := json.Marshal(userBody{Name: one.Name, Email: one.Email, Role: one.Role, Teams: one.Teams, Disabled: one.Disabled}) // it cannot fail
+	body, _ := json.Marshal(userBody[[]string]{Name: one.Name, Email: one.Email, Role: one.Role, Teams: one.Teams, Disabled: one.Disabled}) // it cannot fail
 	return record.Write{
 		Ref: record.Ref{Kind: record.User, ID: one.Subject}, If: cond.If, Anyway: cond.Anyway, Body: body, NewVersion: version,
 	}

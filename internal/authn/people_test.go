@@ -395,8 +395,8 @@ func TestMembersComeAndGo(t *testing.T) {
 		t.Fatal(one, err, b.lost)
 	}
 	head := b.head
-	if again, err := b.Teams().Join(ctx, admin1, "a", "ann"); err != nil || again.Revision != one.Revision || b.head != head {
-		t.Error(again, err)
+	if again, e := b.Teams().Join(ctx, admin1, "a", "ann"); e != nil || again.Revision != one.Revision || b.head != head {
+		t.Error(again, e)
 	}
 	if one, err = b.Teams().Leave(ctx, admin1, "a", "ann"); err != nil || !slices.Equal(one.Teams, []string{"b"}) || len(b.lost) != 1 {
 		t.Error(one, err, b.lost)

@@ -21,6 +21,9 @@ const few = 64
 
 // add adds things that are not there.
 func (s *shelf[T]) add(things []*T) {
+	if len(s.byID) == 0 {
+		s.byID, s.order = make(map[string]*T, len(things)), make([]*T, 0, len(things))
+	}
 	for _, t := range things {
 		s.byID[s.id(t)] = t
 	}

@@ -26,11 +26,11 @@ func (l Lost) Is(p jackfield.Principal) bool {
 
 // The bodies of the records.
 type (
-	userBody struct {
+	userBody[T any] struct {
 		Name     string         `json:"name,omitempty"`
 		Email    string         `json:"email,omitempty"`
 		Role     jackfield.Role `json:"role,omitempty"`
-		Teams    []string       `json:"teams,omitempty"`
+		Teams    T              `json:"teams,omitempty"`
 		Disabled bool           `json:"disabled,omitempty"`
 	}
 	teamBody struct {
@@ -61,10 +61,37 @@ type news struct {
 	gone  map[record.Kind][]string
 }
 
-// member is a user with teams that are not joined yet.
+// member is a user who has not joined the teams yet.
 type member struct {
 	*user
+	*roster
+}
+
+// roster is the teams that a record names: sorted, each once.
+type roster struct {
 	names []string
+	id    string
+}
+
+// rosters are those that were read, by their JSON. Most users share theirs with many.
+type rosters map[string]*roster
+
+func (all rosters) read(text json.RawMessage) (*roster, bool) {
+	if r := all[string(text)]; r != nil {
+		return r, true
+	}
+	var names []string
+	if len(text) > 0 && json.Unmarshal(text, &names) != nil {
+		return newRoster(nil), false
+	}
+	r := newRoster(names)
+	all[string(text)] = r
+	return r, true
+}
+
+func newRoster(names []string) *roster {
+	names = tidy(names)
+	return &roster{names: names, id: strings.Join(names, "\x00")}
 }
 
 // Take learns what the store has to tell. What it returns is everybody who lost
@@ -94,18 +121,21 @@ func read(b record.Batch) *news {
 	for _, ref := range b.Gone {
 		n.gone[ref.Kind] = append(n.gone[ref.Kind], ref.ID)
 	}
+	var body userBody[json.RawMessage] // again and again, for there may be many
+	known := rosters{}
 	for _, r := range b.Records {
 		by := unique.Make(r.By).Value()
 		switch r.Kind { //nolint:exhaustive // the others are other rooms'
 		case record.User:
-			var body userBody
-			unreadable := json.Unmarshal(r.Body, &body) != nil
+			body = userBody[json.RawMessage]{Teams: body.Teams[:0]}
+			err := json.Unmarshal(r.Body, &body)
+			in, ok := known.read(body.Teams)
 			u := &user{
-				by: by, role: role(body.Role), disabled: body.Disabled || unreadable, revision: r.Revision, version: r.Version,
+				by: by, role: role(body.Role), disabled: body.Disabled || err != nil || !ok, revision: r.Revision, version: r.Version,
 				created: r.Created.UnixNano(), changed: r.Changed.UnixNano(),
 			}
 			u.setText(r.ID, body.Name, body.Email)
-			n.users = append(n.users, member{u, body.Teams})
+			n.users = append(n.users, member{u, in})
 		case record.Team:
 			t := &team{id: r.ID, revision: r.Revision, version: r.Version, created: r.Created, changed: r.Changed, by: by}
 			_ = json.Unmarshal(r.Body, &t.teamBody) // without a title it is a team all the same
@@ -182,7 +212,7 @@ type taking struct {
 
 	losses  []Lost
 	lost    map[string]string // subjects that lost something, and what
-	touched map[string]bool   // subjects whose record is another now
+	touched map[string]bool   // subjects with keys whose record is another now
 	fresh   []*key            // keys that are new or another now
 	every   bool              // all keys are to be decided anew
 }
@@ -245,7 +275,7 @@ func (t *taking) usersLocked() {
 		if old != nil && !t.all && old.revision > u.revision {
 			continue
 		}
-		u.teams = d.joinLocked(m.names)
+		u.teams = d.joinLocked(m.roster)
 		if old == nil {
 			added = append(added, u)
 		} else {
@@ -255,18 +285,26 @@ func (t *taking) usersLocked() {
 			d.leaveLocked(old.teams)
 			*old = *u
 		}
-		t.touched[u.subject] = true
+		t.touch(u.subject)
 	}
 	for _, subject := range t.gone[record.User] {
 		if u := d.users.byID[subject]; u != nil {
 			gone = append(gone, subject)
 			d.leaveLocked(u.teams)
-			t.touched[subject] = true
+			t.touch(subject)
 			t.lose(subject, "the user "+quoted(subject)+" was removed")
 		}
 	}
 	d.users.add(added)
 	d.users.drop(gone)
+}
+
+// touch notes that the keys that a subject has are to be decided anew. New ones are in
+// any case.
+func (t *taking) touch(subject string) {
+	if len(t.d.bySubject[subject]) > 0 {
+		t.touched[subject] = true
+	}
 }
 
 // loss says what a user loses who becomes another; empty: nothing.
@@ -398,14 +436,12 @@ func (d *Directory) forgetLocked(k *key) {
 }
 
 // joinLocked is the set of these teams, with one user more. mu is held.
-func (d *Directory) joinLocked(names []string) *teamSet {
-	names = tidy(names)
-	id := strings.Join(names, "\x00")
-	set := d.sets[id]
+func (d *Directory) joinLocked(r *roster) *teamSet {
+	set := d.sets[r.id]
 	if set == nil {
-		set = &teamSet{names: names}
+		set = &teamSet{roster: *r}
 		d.reviveLocked(set)
-		d.sets[id] = set
+		d.sets[r.id] = set
 	}
 	set.users++
 	return set
@@ -414,7 +450,7 @@ func (d *Directory) joinLocked(names []string) *teamSet {
 // leaveLocked takes a user from a set. mu is held.
 func (d *Directory) leaveLocked(set *teamSet) {
 	if set.users--; set.users == 0 {
-		delete(d.sets, strings.Join(set.names, "\x00"))
+		delete(d.sets, set.id)
 	}
 }
 
