@@ -40,8 +40,8 @@ type Changed struct {
 // shards is how many parts the people are kept in. A change copies one part.
 const shards = 1024
 
-// Credentials are safe for use by many goroutines. Version, Endpoint and Headers wait
-// for no lock but that of a secret which nobody has read yet.
+// Credentials are safe for use by many goroutines. Version takes no lock. Endpoint and
+// Headers wait only for a secret which nobody has read yet.
 type Credentials struct {
 	o       Options
 	seed    maphash.Seed

@@ -213,7 +213,7 @@ func (f *filling) value(ctx context.Context, p jackfield.Part) (value string, ok
 		}
 		return value, true, nil
 	}
-	if f.lacks(p) != nil {
+	if reason, _ := f.missing(p); reason != "" {
 		return "", false, nil
 	}
 	switch p.From {

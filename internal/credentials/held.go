@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ const emptiesKept = 32
 
 // with is what is held after some changes of variables of this person, which are
 // sorted by their ids.
-func (h *held) with(news []variable, changed func(jackfield.ServerID)) *held {
+func (h *held) with(news []variable, read *reader, changed func(jackfield.ServerID)) *held {
 	next := &held{}
 	if h != nil {
 		next.floor, next.servers = h.floor, slices.Clone(h.servers)
@@ -97,7 +98,7 @@ func (h *held) with(news []variable, changed func(jackfield.ServerID)) *held {
 		if at >= 0 {
 			was = next.servers[at]
 		}
-		if is := was.with(news[:n]); is.version > was.version {
+		if is := was.with(news[:n], read); is.version > was.version {
 			is.server = unique.Make(id)
 			is.version = max(is.version, next.floor+1)
 			if at < 0 {
@@ -130,7 +131,7 @@ func (h *held) with(news []variable, changed func(jackfield.ServerID)) *held {
 
 // with is what is entered after some changes. Its version is greater if any of them
 // was news.
-func (v values) with(news []variable) values {
+func (v values) with(news []variable, read *reader) values {
 	list := make([]*value, 0, len(v.list)+len(news))
 	v.list = append(list, v.list...)
 	for _, n := range news {
@@ -146,7 +147,7 @@ func (v values) with(news []variable) values {
 			v.list = append(v.list, nil)
 			at = len(v.list) - 1
 		}
-		v.list[at] = newValue(n.name, n.record)
+		v.list[at] = newValue(n.name, n.record, read)
 		v.version = max(v.version+1, n.record.Revision)
 	}
 	v.list = slices.Clip(v.list)
@@ -162,18 +163,47 @@ type body struct {
 	Sensitive bool               `json:"sensitive"`
 }
 
-func newValue(name string, r *record.Record) *value {
-	var b struct {
-		Origin    string `json:"origin"`
-		Sensitive bool   `json:"sensitive"`
-	}
-	if json.Unmarshal(r.Body, &b) != nil {
-		b.Origin, b.Sensitive = "unknown", true // it is asked for again
-	}
+func newValue(name string, r *record.Record, read *reader) *value {
+	origin, sensitive := read.bound(r.Body)
 	return &value{
-		name: unique.Make(name), origin: unique.Make(b.Origin), sensitive: b.Sensitive,
+		name: unique.Make(name), origin: origin, sensitive: sensitive,
 		sealed: slices.Clip(r.Sealed), key: r.Seal, revision: r.Revision, changed: r.Changed.Unix(),
 	}
+}
+
+// reader reads bodies. What values of one server have in common is read once: it
+// is the end of each body, as json.Marshal writes it.
+type reader map[string]bound
+
+// bound is what of a body is kept.
+type bound struct {
+	Origin    *string `json:"origin"`
+	Sensitive *bool   `json:"sensitive"`
+}
+
+func (r *reader) bound(text []byte) (origin unique.Handle[string], sensitive bool) {
+	var b bound
+	at := bytes.LastIndex(text, []byte(`,"origin":`)) // which stands in no string: its quotes would be escaped
+	if at >= 0 {
+		known, ok := (*r)[string(text[at:])]
+		if !ok && json.Unmarshal(append([]byte("{"), text[at+1:]...), &known) == nil {
+			if *r == nil {
+				*r = reader{}
+			}
+			(*r)[string(text[at:])] = known
+		}
+		b = known
+	}
+	if b.Origin == nil || b.Sensitive == nil {
+		b = bound{}
+		if json.Unmarshal(text, &b) != nil {
+			return unique.Make("unknown"), true // it is asked for again
+		}
+	}
+	if b.Origin == nil {
+		b.Origin = new(string)
+	}
+	return unique.Make(*b.Origin), b.Sensitive == nil || *b.Sensitive
 }
 
 // entered is when somebody did.

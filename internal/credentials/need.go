@@ -18,57 +18,48 @@ type Need struct {
 	Reason   string // why it is missing, in words for a person
 }
 
-// lack is a Need, with what stands in an error about it.
+// lack is a Need, with what an error about it has to know.
 type lack struct {
 	Need
 	from  jackfield.Source
-	moved string // from where to where the server moved since the value was entered
+	moved bool // something was entered, and the server has moved since
 }
-
-const notEntered = "it is not entered yet"
 
 // lacks is what is missing for a place; nil: nothing is.
 func (f *filling) lacks(p jackfield.Part) *lack {
-	if p.From == "" || p.From == jackfield.FromSecret {
+	reason, moved := f.missing(p)
+	if reason == "" {
 		return nil
 	}
-	l := &lack{from: p.From}
+	l := &lack{Need: Need{Reason: reason}, from: p.From, moved: moved}
 	if l.Variable = identity(p); p.From == jackfield.FromVar {
 		l.Variable = f.variable(p.Name)
 	}
-	if f.owner.Kind != jackfield.ScopeUser {
-		l.Reason = "it is each person's own, and this connection is nobody's"
-		return l
-	}
-	switch p.From {
-	case jackfield.FromVar:
-		switch v := f.values.named(p.Name); {
-		case v == nil:
-			l.Reason = notEntered
-		case f.stale(v) != "":
-			l.moved = f.stale(v)
-			l.Reason = l.moved
-		default:
-			return nil
-		}
-	case jackfield.FromTeam:
-		switch n := len(f.who().Teams); n {
-		case 0:
-			l.Reason = "you are in no team"
-		case 1:
-			return nil
-		default:
-			l.Reason = fmt.Sprintf("you are in %d teams, and it is not clear which one is meant", n)
-		}
-	case jackfield.FromUser:
-		if f.who().field(p.Name) != "" {
-			return nil
-		}
-		l.Reason = "it is not known here"
-	case jackfield.FromSecret:
-		return nil
-	}
 	return l
+}
+
+// missing is why there is nothing to put into a place; empty: there is something.
+func (f *filling) missing(p jackfield.Part) (reason string, moved bool) {
+	switch {
+	case p.From == "" || p.From == jackfield.FromSecret:
+		return "", false
+	case f.owner.Kind != jackfield.ScopeUser:
+		return "it is each person's own, and this connection is nobody's", false
+	case p.From == jackfield.FromVar:
+		v := f.values.named(p.Name)
+		if v == nil {
+			return "it is not entered yet", false
+		}
+		stale := f.stale(v)
+		return stale, stale != ""
+	case p.From == jackfield.FromUser && f.who().field(p.Name) == "":
+		return "it is not known here", false
+	case p.From == jackfield.FromTeam && len(f.who().Teams) == 0:
+		return "you are in no team", false
+	case p.From == jackfield.FromTeam && len(f.who().Teams) > 1:
+		return fmt.Sprintf("you are in %d teams, and it is not clear which one is meant", len(f.who().Teams)), false
+	}
+	return "", false
 }
 
 // stale is why a value that was entered for another origin does not count.
@@ -192,8 +183,8 @@ func (f *filling) asks(l *lack) string {
 		return fmt.Sprintf("server %q needs your team: %s; ask an admin", f.name, l.Reason)
 	case l.from == jackfield.FromUser:
 		return fmt.Sprintf("server %q needs your %s: %s; an admin enters it with PUT /api/v1/users/%s", f.name, l.Variable.Title, l.Reason, url.PathEscape(f.owner.ID))
-	case l.moved != "":
-		again = " again, because " + l.moved
+	case l.moved:
+		again = " again, because " + l.Reason
 	}
 	return fmt.Sprintf("server %q needs %s (%s)%s: %s", f.name, what, l.Variable.Title, again, f.enter(l.Variable.Name))
 }

@@ -22,6 +22,7 @@ type variable struct {
 type taking struct {
 	c       *Credentials
 	drafts  map[int]map[string]person // of the shards that change
+	read    reader
 	changed []Changed
 }
 
@@ -139,7 +140,7 @@ func (t *taking) variables(news []variable) {
 		draft := t.edit(subject)
 		p, there := draft[subject]
 		before := len(t.changed)
-		next := p.mine.with(news[:n], func(id jackfield.ServerID) {
+		next := p.mine.with(news[:n], &t.read, func(id jackfield.ServerID) {
 			t.changed = append(t.changed, Changed{Server: id, Owner: jackfield.User(subject)})
 		})
 		news = news[n:]

@@ -97,11 +97,8 @@ func (v vault) fields(ctx context.Context, mount, secret string) (map[string]jso
 	case status != http.StatusOK:
 		return nil, statusError(status)
 	}
-	if json.Unmarshal(text, &body) != nil || body.Data["data"] == nil {
-		return nil, errors.New("what Vault answered is no secret")
-	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(body.Data["data"], &fields) != nil {
+	if json.Unmarshal(text, &body) != nil || json.Unmarshal(body.Data["data"], &fields) != nil || fields == nil {
 		return nil, errors.New("what Vault answered is no secret")
 	}
 	return fields, nil
