@@ -271,8 +271,8 @@ func TestThousandsOfConnectionsAreCountedAndNotAllTold(t *testing.T) {
 		}
 	}
 	body := ask(h, "GET", "/api/v1/servers/files", "right").Body.String()
-	if !strings.Contains(body, `"ready": 5000`) || !strings.Contains(body, `"leases": 5000`) || strings.Count(body, `"scope"`) != MaxKeys {
-		t.Errorf("%.600s … with %d keys", body, strings.Count(body, `"scope"`))
+	if !strings.Contains(body, `"ready": 5000`) || !strings.Contains(body, `"leases": 5000`) || strings.Count(body, `"waiters"`) != MaxKeys {
+		t.Errorf("%.600s … with %d keys", body, strings.Count(body, `"waiters"`))
 	}
 }
 

@@ -23,8 +23,9 @@ type Board interface {
 // connectWithin is how long POST connect waits for the connection.
 const connectWithin = 20 * time.Second
 
-// namedServer is the input of what is about one server.
-type namedServer struct {
+// NamedServer is in the input of what is about one server. (huma finds parameters in
+// exported fields only, which is why such parts of inputs are.)
+type NamedServer struct {
 	caller
 	Name string `path:"name" maxLength:"256" doc:"a / in it is written %2F"`
 }
@@ -44,7 +45,7 @@ func (e *edge) connectionRoutes() {
 	})
 
 	type askedOne struct {
-		namedServer
+		NamedServer
 		Paging
 	}
 	handle(e, huma.Operation{
@@ -73,7 +74,7 @@ func (e *edge) connectionRoutes() {
 		handle(e, huma.Operation{
 			OperationID: action.id, Method: http.MethodPost, Path: "/servers/{name}/" + action.id, Tags: tags,
 			Summary: action.summary, Description: action.description,
-		}, func(ctx context.Context, who jackfield.Principal, in *namedServer) (*plain[ServerStatus], error) {
+		}, func(ctx context.Context, who jackfield.Principal, in *NamedServer) (*plain[ServerStatus], error) {
 			s, err := e.find(who, in.Name)
 			if err == nil {
 				err = action.do(ctx, who, s)

@@ -25,7 +25,7 @@ type DryRun struct {
 func (e *edge) definitionRoutes() {
 	tags := []string{"servers"}
 	type asked struct {
-		namedServer
+		NamedServer
 		OfScope
 	}
 	handle(e, getServer, func(_ context.Context, who jackfield.Principal, in *asked) (*tagged[ServerStatus], error) {
@@ -67,6 +67,9 @@ func (e *edge) definitionWrites(tags []string) {
 	handle(e, huma.Operation{
 		OperationID: "make-server", Method: http.MethodPost, Path: "/servers", Tags: tags, MaxBodyBytes: maxDefinition + maxBody,
 		Summary: "Add a definition", DefaultStatus: http.StatusCreated,
+		Responses: map[string]*huma.Response{"200": {Description: "of a dry run: what it would be", Content: map[string]*huma.MediaType{
+			"application/json": {Schema: schemaOf[Definition](e.huma)},
+		}}},
 		Description: "In a team's scope, `extends: true` makes it an overlay of the wider definition of that name.",
 	}, func(ctx context.Context, who jackfield.Principal, in *askedNew) (*created[Definition], error) {
 		scope := who.Scope()
@@ -92,7 +95,7 @@ func (e *edge) definitionWrites(tags []string) {
 		return out, nil
 	})
 	type askedEdit struct {
-		namedServer
+		NamedServer
 		OfScope
 		DryRun
 		IfMatch
@@ -114,7 +117,7 @@ func (e *edge) definitionWrites(tags []string) {
 		return &tagged[Definition]{etag(d.Revision), d}, stale(err)
 	})
 	type askedGone struct {
-		namedServer
+		NamedServer
 		OfScope
 		DryRun
 		IfMatch

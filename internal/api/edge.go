@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -35,6 +36,7 @@ type edge struct {
 	*Handler
 	huma   huma.API
 	routes routes
+	names  map[string]bool // of the members of bodies, as they are written
 }
 
 // routes is the mux that huma is given. It remembers which methods a path has, for
@@ -72,11 +74,11 @@ func (r *routes) refuseOthers() {
 }
 
 func newEdge(h *Handler) *edge {
-	e := &edge{Handler: h, routes: routes{mux: http.NewServeMux(), methods: map[string][]string{}}}
+	e := &edge{Handler: h, routes: routes{mux: http.NewServeMux(), methods: map[string][]string{}}, names: map[string]bool{}}
 	config := huma.DefaultConfig("Jackfield", h.Version)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // see document
 	config.CreateHooks = nil                                             // they would put links to schemas into every answer
-	format := huma.Format{Marshal: encode, Unmarshal: decode}
+	format := huma.Format{Marshal: encode, Unmarshal: e.decode}
 	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	config.Transformers = []huma.Transformer{func(_ huma.Context, _ string, v any) (any, error) {
 		if refusal, ok := v.(*huma.ErrorModel); ok {
@@ -102,11 +104,31 @@ func encode(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-func decode(data []byte, v any) error {
+// decode reads a body. huma and the standard library would take members in any case;
+// then two could mean the same, of which one is checked and the other used.
+func (e *edge) decode(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return errors.New("what was sent is not UTF-8")
 	}
-	return json.Unmarshal(data, v)
+	if err := json.Unmarshal(data, v); err != nil {
+		return err
+	}
+	body, ok := v.(*any)
+	if !ok {
+		return nil
+	}
+	members, _ := (*body).(map[string]any)
+	for name := range members {
+		if e.names[name] {
+			continue
+		}
+		for right := range e.names {
+			if strings.EqualFold(name, right) {
+				return fmt.Errorf("the member %q is written %q", name, right)
+			}
+		}
+	}
+	return nil
 }
 
 type inner = huma.Context // under a name that is not that of one of its methods
@@ -195,6 +217,9 @@ func checkRequest(r *http.Request, op *huma.Operation) (url.Values, error) {
 	if (sent != "" || r.ContentLength != 0) && (err != nil || media != "application/json") {
 		return nil, errMediaType
 	}
+	if sent != "" {
+		r.Header.Set("Content-Type", "application/json") // huma knows it in no other form
+	}
 	return query, nil
 }
 
@@ -267,6 +292,11 @@ func (e *edge) document() {
 				_, _ = ctx.BodyWriter().Write(text) // who has left reads nothing
 			}}, nil
 		})
+	}
+	for _, schema := range e.huma.OpenAPI().Components.Schemas.Map() {
+		for name := range schema.Properties {
+			e.names[name] = true
+		}
 	}
 	// huma's own errors are never answered.
 	delete(e.huma.OpenAPI().Components.Schemas.Map(), "ErrorModel")

@@ -87,7 +87,7 @@ func (e *edge) serverRoutes() {
 	if e.Registry != nil {
 		return // see definitionRoutes
 	}
-	handle(e, getServer, func(_ context.Context, who jackfield.Principal, in *namedServer) (*plain[ServerStatus], error) {
+	handle(e, getServer, func(_ context.Context, who jackfield.Principal, in *NamedServer) (*plain[ServerStatus], error) {
 		s, err := e.find(who, in.Name)
 		if err != nil {
 			return nil, err

@@ -35,7 +35,7 @@ func (e *edge) owner(who jackfield.Principal, of OfUser) (jackfield.Principal, e
 func (e *edge) variableRoutes() {
 	tags := []string{"variables"}
 	type asked struct {
-		namedServer
+		NamedServer
 		OfUser
 	}
 	handle(e, huma.Operation{
@@ -54,7 +54,7 @@ func (e *edge) variableRoutes() {
 	})
 
 	type askedAll struct {
-		namedServer
+		NamedServer
 		OfUser
 		Body NewValues
 	}
@@ -69,7 +69,7 @@ func (e *edge) variableRoutes() {
 		return e.setVariables(ctx, who, in.OfUser, in.Name, values)
 	})
 	type askedClear struct {
-		namedServer
+		NamedServer
 		OfUser
 	}
 	handle(e, huma.Operation{
@@ -83,7 +83,7 @@ func (e *edge) variableRoutes() {
 
 func (e *edge) oneVariable(tags []string) {
 	type asked struct {
-		namedServer
+		NamedServer
 		OfUser
 		Variable string `path:"variable" maxLength:"128"`
 	}
@@ -101,7 +101,7 @@ func (e *edge) oneVariable(tags []string) {
 		return e.variable(&s, owner, in.Variable)
 	})
 	type askedSet struct {
-		namedServer
+		NamedServer
 		OfUser
 		Variable string `path:"variable" maxLength:"128"`
 		Body     NewValue
