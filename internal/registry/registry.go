@@ -45,11 +45,17 @@ type Registry struct {
 	file    []*jackfield.Server
 	layers  map[string]map[string]*jackfield.Server // the file's overlays, by team and name
 	stored  map[jackfield.Scope]map[string]*entry
-	marks   map[jackfield.ServerID]laid // of the store's overlays: what each was last
-	floor   uint64                      // no overlay that comes anew has a counter up to it
+	// Of teams' definitions, which an overlay can take the place of and the other way
+	// round, under one id:
+	marks map[jackfield.ServerID]laid   // what those became that are not just as they are written
+	past  map[jackfield.ServerID]uint64 // how far the counters of those came that are gone
+	floor uint64                        // no counter of one that comes anew is up to it: what past forgot
 }
 
-// laid is what became of an overlay of the store, and of what.
+// maxPast is how many ids of teams' definitions that are gone are remembered one by one.
+const maxPast = 10_000
+
+// laid is what became of a team's definition, and over what it lies.
 type laid struct {
 	entry *entry
 	base  *jackfield.Server
@@ -101,6 +107,11 @@ func (r *Registry) Apply(defs []jackfield.Server) (Change, error) {
 			touched[jackfield.Team(team)] = true
 		}
 	}
+	for id, s := range before {
+		if s.Base != "" && !seen[id] {
+			r.forgetLocked(id, s)
+		}
+	}
 	r.file, r.layers, r.counter = file, layers, stamp
 	return r.publishLocked(touched), nil
 }
@@ -120,8 +131,15 @@ func (r *Registry) beforeLocked(defs []jackfield.Server) (before map[jackfield.S
 	}
 	old := r.Snapshot()
 	for i := range defs {
-		if was := old.byID[storeID(defs[i].Scope, defs[i].Name)]; defs[i].Base != "" && was != nil {
-			stamp = max(stamp, was.Revision+1, was.Version+1)
+		if defs[i].Base == "" {
+			continue
+		}
+		id := storeID(defs[i].Scope, defs[i].Name)
+		stamp = max(stamp, r.floor+1, r.past[id]+1)
+		for _, was := range []*jackfield.Server{old.byID[id], r.marks[id].out} {
+			if was != nil {
+				stamp = max(stamp, was.Revision+1, was.Version+1)
+			}
 		}
 	}
 	return before, stamp
@@ -156,7 +174,13 @@ func (r *Registry) Take(b record.Batch) Change {
 	drop := func(e *entry) {
 		touched[e.scope] = true
 		delete(r.stored[e.scope], e.name)
-		r.forgetLocked(e.id)
+		if e.scope.Kind == jackfield.ScopeTeam {
+			r.forgetLocked(e.id, &e.reading.server)
+		}
+		if mark, ok := r.marks[e.id]; ok {
+			r.forgetLocked(e.id, mark.out)
+			delete(r.marks, e.id)
+		}
 	}
 	if b.All {
 		keep := make(map[string]bool, len(b.Records))
@@ -197,15 +221,6 @@ func (r *Registry) Take(b record.Batch) Change {
 		}
 	}
 	return r.publishLocked(touched)
-}
-
-// forgetLocked remembers of an overlay that is gone only how far its counters came.
-// mu is held.
-func (r *Registry) forgetLocked(id jackfield.ServerID) {
-	if mark, ok := r.marks[id]; ok {
-		r.floor = max(r.floor, mark.out.Revision, mark.out.Version)
-		delete(r.marks, id)
-	}
 }
 
 // publishLocked makes the shelves of the scopes anew that were touched, and those of
@@ -274,13 +289,15 @@ func (r *Registry) ownLocked(scope jackfield.Scope, wide *shelf, old *Snapshot) 
 	}
 	for _, e := range sorted(r.stored[scope]) {
 		switch {
-		case e.reading.disabled:
-		case !e.reading.extends:
+		case e.reading.disabled || layer[e.name] != nil && !e.reading.extends:
+		case scope.Kind == jackfield.ScopeUser:
 			sh.servers = append(sh.servers, &e.reading.server)
+		case !e.reading.extends:
+			sh.servers = append(sh.servers, r.settleLocked(e, nil, old))
 		default:
 			sh.over = true
 			if base := wide.byName[e.name]; base != nil && layer[e.name] == nil {
-				sh.lay(r.layLocked(e, base, old))
+				sh.lay(r.settleLocked(e, base, old))
 			}
 		}
 	}
@@ -288,32 +305,53 @@ func (r *Registry) ownLocked(scope jackfield.Scope, wide *shelf, old *Snapshot) 
 	return sh
 }
 
-// layLocked is lay, with counters that are never less than they were. mu is held.
-func (r *Registry) layLocked(e *entry, base *jackfield.Server, old *Snapshot) *jackfield.Server {
+// settleLocked is what a team's definition comes to, laid over base if that is not nil,
+// with counters that are never less than they were under its id. mu is held.
+func (r *Registry) settleLocked(e *entry, base *jackfield.Server, old *Snapshot) *jackfield.Server {
 	mark, known := r.marks[e.id]
-	if known && mark.entry == e && mark.base == base {
+	last, low := old.byID[e.id], max(r.floor, r.past[e.id])
+	if known && mark.entry == e && mark.base == base && (last == mark.out || last == nil && isHidden(mark.out)) {
 		return mark.out
 	}
-	out := lay(base, &e.reading)
-	last := old.byID[e.id]
-	if known {
-		last = mark.out
+	if base == nil && !known && low == 0 && (last == nil || last.Base == "") {
+		return &e.reading.server // its own counters are all that there ever were
 	}
-	switch {
-	case last == nil:
-		if r.floor > 0 {
-			out.Revision, out.Version = max(out.Revision, r.floor+1), max(out.Version, r.floor+1)
+	out := e.reading.server
+	if base != nil {
+		out = lay(base, &e.reading)
+	}
+	revision, version := low, low
+	if known {
+		revision, version = max(low, mark.out.Revision), max(low, mark.out.Version)
+	}
+	if last != nil {
+		revision, version = max(revision, last.Revision), max(version, last.Version)
+	}
+	if revision > 0 {
+		if last == nil || !sameConnection(last, &out) {
+			version++
 		}
-	case sameConnection(last, &out):
-		out.Revision, out.Version = max(out.Revision, last.Revision+1), max(out.Version, last.Version)
-	default:
-		out.Revision, out.Version = max(out.Revision, last.Revision+1), max(out.Version, last.Version+1)
+		out.Revision, out.Version = max(out.Revision, revision+1), max(out.Version, version)
 	}
 	if r.marks == nil {
 		r.marks = map[jackfield.ServerID]laid{}
 	}
 	r.marks[e.id] = laid{entry: e, base: base, out: &out}
 	return &out
+}
+
+// forgetLocked remembers only how far the counters of an id came. mu is held.
+func (r *Registry) forgetLocked(id jackfield.ServerID, s *jackfield.Server) {
+	if r.past == nil {
+		r.past = map[jackfield.ServerID]uint64{}
+	}
+	if len(r.past) == maxPast {
+		for _, counter := range r.past {
+			r.floor = max(r.floor, counter)
+		}
+		clear(r.past)
+	}
+	r.past[id] = max(r.past[id], s.Revision, s.Version)
 }
 
 func sorted(all map[string]*entry) []*entry {
@@ -324,20 +362,33 @@ func compareScopes(a, b jackfield.Scope) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
 }
 
-// compare adds what differs between what a scope had and has.
+// compare adds what differs between what a scope had and has, and brings byID there.
 func (c *Change) compare(before, after *shelf, byID map[jackfield.ServerID]*jackfield.Server) {
-	kept := make(map[jackfield.ServerID]bool)
+	stayed := 0
 	for s := range after.all() {
-		kept[s.ID] = true
-		switch was := byID[s.ID]; {
+		was := byID[s.ID]
+		switch {
+		case was == s:
+			stayed++
+			continue
 		case was == nil:
 			c.Added = append(c.Added, s.ID)
+			byID[s.ID] = s
+			continue
 		case was.Version != s.Version:
 			c.Redial = append(c.Redial, s.ID)
 		case was.Revision != s.Revision:
 			c.Edited = append(c.Edited, s.ID)
 		}
+		stayed++
 		byID[s.ID] = s
+	}
+	if stayed == before.count() {
+		return
+	}
+	kept := make(map[jackfield.ServerID]bool, stayed)
+	for s := range after.all() {
+		kept[s.ID] = true
 	}
 	for s := range before.all() {
 		if !kept[s.ID] {

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/textproto"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackfield-dev/jackfield"
@@ -44,10 +47,17 @@ func (r *Registry) readAll(b record.Batch) []*entry {
 		}
 	}
 	r.mu.Unlock()
-	out := make([]*entry, 0, len(fresh))
-	for _, rec := range fresh {
-		out = append(out, r.readRecord(rec))
+	out := make([]*entry, len(fresh))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 1+len(fresh)/256) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(fresh)); i = next.Add(1) - 1 {
+				out[i] = r.readRecord(fresh[i])
+			}
+		})
 	}
+	wg.Wait()
 	return out
 }
 

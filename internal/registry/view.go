@@ -89,6 +89,15 @@ func (sh *shelf) all() iter.Seq[*jackfield.Server] {
 	}
 }
 
+// count is how many all are.
+func (sh *shelf) count() int {
+	n := 0
+	for range sh.all() {
+		n++
+	}
+	return n
+}
+
 // same reports whether two shelves have the same on them. None is as one with nothing.
 func (sh *shelf) same(other *shelf) bool {
 	if other == nil {
