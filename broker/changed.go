@@ -102,18 +102,23 @@ func moveAll(from, to *class) *move {
 	m := &move{}
 	for i := range from.servers {
 		id := from.servers[i].ID
+		had, usable := from.server(id)
 		s, kept := to.server(id)
-		if !kept {
+		switch {
+		case !usable:
+		case !kept:
 			m.lost = append(m.lost, id)
-			continue
+		default:
+			m.kinds |= differing(had, s)
 		}
-		m.kinds |= differing(&from.servers[i], s)
 	}
 	for i := range to.servers {
 		id := to.servers[i].ID
-		if _, had := from.byID[id]; !had {
+		_, usable := to.server(id)
+		if _, had := from.server(id); usable && !had {
 			m.gained = append(m.gained, id)
-		} else if i < len(from.servers) && from.servers[i].ID != id {
+		}
+		if i < len(from.servers) && from.servers[i].ID != id {
 			m.kinds = catalog.AllKinds // they stand in another order
 		}
 	}
@@ -127,6 +132,7 @@ func moveAll(from, to *class) *move {
 func moveOne(from, to *class, name string) *move {
 	a, had := from.named(name)
 	b, has := to.named(name)
+	had, has = had && a.Invalid == "", has && b.Invalid == ""
 	m := &move{}
 	switch {
 	case had && has && a.ID == b.ID:
@@ -147,7 +153,7 @@ func moveOne(from, to *class, name string) *move {
 // differing are the kinds of list in which two definitions of a server may differ.
 func differing(a, b *jackfield.Server) catalog.Kinds {
 	switch {
-	case a.Name != b.Name, a.Revision != b.Revision, a.Version != b.Version, a.Invalid != b.Invalid:
+	case a.Name != b.Name, a.Revision != b.Revision, a.Version != b.Version:
 		return catalog.AllKinds
 	case !sameFilter(a.Tools, b.Tools):
 		return catalog.SetOf(catalog.Tools)

@@ -12,7 +12,7 @@ import (
 // Bounds of the classes that are kept. More than this cost the making of views anew.
 const (
 	maxClasses = 1024
-	maxSeen    = 1 << 18 // servers that all of them see, counted for each
+	maxSeen    = 1 << 17 // servers that all of them see, counted for each
 
 	fade = time.Minute // how long after a change those are kept that nobody was of since
 )
@@ -23,7 +23,7 @@ type class struct {
 	servers []jackfield.Server
 	public  bool
 	byName  map[string]int
-	byID    map[jackfield.ServerID]int
+	byID    map[jackfield.ServerID]int // of those that can be used
 	all     *catalog.View
 	only    []atomic.Pointer[catalog.View] // of each server; made when somebody looks
 }
@@ -33,7 +33,7 @@ func same(a, b []jackfield.Server) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// server finds a server that the class sees.
+// server finds a server that the class sees and that can be used.
 func (cl *class) server(id jackfield.ServerID) (*jackfield.Server, bool) {
 	i, ok := cl.byID[id]
 	if !ok {

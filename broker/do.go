@@ -190,7 +190,7 @@ func (q *query) linked(uri string, found []catalog.Target) (catalog.Target, bool
 // server finds a server of the caller's view.
 func (q *query) server(id jackfield.ServerID) (*jackfield.Server, bool) {
 	s, ok := q.cl.server(id)
-	return s, ok && s.Invalid == "" && (q.c.Only == "" || q.c.Only == s.Name)
+	return s, ok && (q.c.Only == "" || q.c.Only == s.Name)
 }
 
 var refKeys = []string{"type", "name", "uri"}

@@ -29,6 +29,9 @@ type house struct {
 	board *connections.Board[Conn]
 	cat   *catalog.Catalog
 
+	credential atomic.Uint64 // its version, of everybody
+	public     bool          // servers say that their lists are
+
 	mu       sync.Mutex
 	scripts  map[jackfield.ServerID]*script
 	snapshot []jackfield.Server
@@ -64,11 +67,12 @@ func newHouse(t testing.TB, o Options, names ...string) *house {
 	}
 	h.cat = catalog.New(catalog.Options{Fetch: h.fetch})
 	h.board = connections.New(connections.Options[Conn]{
-		Lookup:  h.lookup,
-		Shape:   h.cat.Shape,
-		ShapeOf: Conn.Shape,
-		Dial:    h.dial,
-		Claimed: func(c Conn, k pool.Key) { c.(*conn).key.Store(&k) },
+		Lookup:     h.lookup,
+		Shape:      h.cat.Shape,
+		ShapeOf:    Conn.Shape,
+		Dial:       h.dial,
+		Credential: func(jackfield.ServerID, jackfield.Scope) uint64 { return h.credential.Load() },
+		Claimed:    func(c Conn, k pool.Key) { c.(*conn).key.Store(&k) },
 	})
 	o.Lookup, o.Connections, o.Catalog = h.lookup, h.board, h.cat
 	if o.Sees == nil { // one principal, who sees all
@@ -241,6 +245,7 @@ func (h *house) fetch(ctx context.Context, s jackfield.Server, owner jackfield.S
 	sc := h.scripts[s.ID]
 	got := catalog.Fetched{Shape: sc.shape}
 	for k := range got.Lists {
+		got.Lists[k].Public = h.public
 		for _, name := range sc.lists[k] {
 			member := []string{"name", "name", "uri", "uriTemplate"}[k]
 			item := wire.AppendString([]byte(`{"`+member+`":`), name)

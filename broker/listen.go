@@ -108,7 +108,7 @@ func (l *listener) feeds(s jackfield.ServerID) []feed {
 // keeps reports whether a line to the server is opened, and opened again, for the
 // listener's sake: it named it, or a resource or a task of it. hub.mu is held.
 func (l *listener) keeps(id jackfield.ServerID) bool {
-	return len(l.uris[id]) > 0 || len(l.tasks[id]) > 0 || l.c.Only != "" && l.c.Session == "" && l.sees(id)
+	return l.sees(id) && (len(l.uris[id]) > 0 || len(l.tasks[id]) > 0 || l.c.Only != "" && l.c.Session == "")
 }
 
 // Listen delivers events to the caller until ctx ends. ready is called once,

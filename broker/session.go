@@ -126,6 +126,9 @@ func (q *query) subscribe(ctx context.Context) (exchange.Result, error) {
 	}
 	q.b.hub.mu.Lock()
 	defer q.b.hub.mu.Unlock()
+	if !l.sees(t.Server.ID) {
+		return exchange.Result{}, q.unknownURI(uri) // no more
+	}
 	n := 0
 	for _, uris := range l.uris {
 		n += len(uris)

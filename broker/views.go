@@ -26,7 +26,9 @@ func (b *Broker) class(p jackfield.Principal) *class {
 	}
 	for i := range servers {
 		cl.byName[servers[i].Name] = i
-		cl.byID[servers[i].ID] = i
+		if servers[i].Invalid == "" {
+			cl.byID[servers[i].ID] = i
+		}
 	}
 	return b.classes.add(cl)
 }
