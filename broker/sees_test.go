@@ -435,3 +435,7 @@ func TestNobodySeesWhatIsSomebodyElses(t *testing.T) {
 	}
 	work.Wait()
 }
+
+func event(method string, server jackfield.ServerID) exchange.Event {
+	return exchange.Event{Method: method, Server: string(server)}
+}
