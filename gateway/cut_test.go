@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -226,7 +227,7 @@ func TestACutEndsParkedCalls(t *testing.T) {
 		}
 		k.revoke(h, "one")
 		synctest.Wait()
-		if got := e.cancelled(); len(got) != 1 || got[0] != errRevoked || h.Status().Parked != 0 {
+		if got := e.cancelled(); len(got) != 1 || !errors.Is(got[0], errRevoked) || h.Status().Parked != 0 {
 			t.Errorf("%v, %+v", got, h.Status())
 		}
 		retry := answering(first.state, `q1={"action":"decline"}`)

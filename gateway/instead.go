@@ -155,7 +155,7 @@ func (x *inbound) wants(err error) wire.Raw {
 	if f == nil || f.Kind != jackfield.FailureAuth {
 		return nil
 	}
-	if o, err := wire.ScanObject(x.msg.Params, taskParam); err == nil && o.Get("task") != nil {
+	if o, unread := wire.ScanObject(x.msg.Params, taskParam); unread == nil && o.Get("task") != nil {
 		return nil // its answer would have to be a task
 	}
 	_, e := x.describe(err)

@@ -269,7 +269,7 @@ func (x *inbound) legacyAnswer(ctx context.Context, s *session, res exchange.Res
 		err = ended
 	}
 	if err != nil {
-		if raw := x.wants(err); raw != nil {
+		if raw = x.wants(err); raw != nil {
 			return http.StatusOK, raw, nil
 		}
 		status, e := x.fail(err, x.msg.Method, false)

@@ -127,9 +127,9 @@ func TestWhatIsUnderWayOnARemovedServerEndsWithTheReason(t *testing.T) {
 		h := New(Options{Broker: &script{
 			do: func(ctx context.Context, c broker.Caller, _ *exchange.Request, p exchange.Peer) (exchange.Result, error) {
 				if c.Caps.CanBeAsked() {
-					ctx, cancel := context.WithCancelCause(ctx)
+					asking, cancel := context.WithCancelCause(ctx)
 					go func() { cancel(wait(ctx)) }()
-					_, err := p.Ask(ctx, []exchange.Question{question("go on?")})
+					_, err := p.Ask(asking, []exchange.Question{question("go on?")})
 					return exchange.Result{}, err
 				}
 				return exchange.Result{}, wait(ctx)
