@@ -73,7 +73,7 @@ type filling struct {
 func (c *Credentials) filling(t *target, owner jackfield.Scope) *filling {
 	f := &filling{c: c, target: t, owner: owner}
 	if owner.Kind == jackfield.ScopeUser {
-		f.values, _ = c.person(owner.ID).mine.of(t.id)
+		f.values = c.person(owner.ID).mine.of(t.id)
 	}
 	return f
 }

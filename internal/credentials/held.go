@@ -48,23 +48,23 @@ type value struct {
 	sensitive    bool   // when it was entered
 }
 
-func (h *held) of(id jackfield.ServerID) (values, bool) {
+// of is what was entered for one server.
+func (h *held) of(id jackfield.ServerID) values {
 	if h != nil {
 		for i := range h.servers {
 			if h.servers[i].server.Value() == id {
-				return h.servers[i], true
+				return h.servers[i]
 			}
 		}
 	}
-	return values{}, false
+	return values{}
 }
 
 func (h *held) version(id jackfield.ServerID) uint64 {
 	if h == nil {
 		return 0
 	}
-	v, _ := h.of(id)
-	return max(v.version, h.floor)
+	return max(h.of(id).version, h.floor)
 }
 
 func (v values) named(name string) *value {

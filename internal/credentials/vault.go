@@ -64,7 +64,7 @@ func (v vault) read(ctx context.Context, name string, pass map[string]vaultAnswe
 	}
 	raw, ok := answer.fields[field]
 	if !ok {
-		return "", fmt.Errorf("Vault has it without the field %q", field) //nolint:staticcheck,revive // a name
+		return "", fmt.Errorf("Vault has it without the field %q", field) //nolint:staticcheck // a name
 	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
@@ -85,10 +85,9 @@ func (v vault) fields(ctx context.Context, mount, secret string) (map[string]jso
 	}
 	text, status, err := v.get(ctx, mount, "data", secret)
 	if err == nil && (status == http.StatusNotFound || status == http.StatusForbidden) {
-		if one, other, err := v.get(ctx, mount, secret); err == nil && other == http.StatusOK {
-			if json.Unmarshal(one, &body) == nil && body.Data != nil {
-				return body.Data, nil
-			}
+		one, other, failed := v.get(ctx, mount, secret)
+		if failed == nil && other == http.StatusOK && json.Unmarshal(one, &body) == nil && body.Data != nil {
+			return body.Data, nil
 		}
 	}
 	switch {
@@ -114,7 +113,7 @@ func statusError(status int) error {
 	case http.StatusBadRequest:
 		hint = "is it the right mount, and VAULT_NAMESPACE?"
 	}
-	err := fmt.Errorf("Vault answered %d: %s", status, hint) //nolint:staticcheck,revive // a name
+	err := fmt.Errorf("Vault answered %d: %s", status, hint) //nolint:staticcheck // a name
 	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status < http.StatusBadRequest {
 		return away{err}
 	}
@@ -151,19 +150,18 @@ func (v vault) get(ctx context.Context, path ...string) (text []byte, status int
 	}
 	answer, err := v.client.Do(request)
 	if err != nil {
-		var of *url.Error
-		if errors.As(err, &of) {
+		if of, ok := errors.AsType[*url.Error](err); ok {
 			err = of.Err // which repeats no address
 		}
-		return nil, 0, away{fmt.Errorf("Vault at %s does not answer: %w", base.Host, err)} //nolint:staticcheck,revive // a name
+		return nil, 0, away{fmt.Errorf("Vault at %s does not answer: %w", base.Host, err)} //nolint:staticcheck // a name
 	}
 	defer func() { _ = answer.Body.Close() }() // what was read is complete
 	text, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, 0, away{fmt.Errorf("Vault at %s did not answer to the end: %w", base.Host, err)} //nolint:staticcheck,revive // a name
+		return nil, 0, away{fmt.Errorf("Vault at %s did not answer to the end: %w", base.Host, err)} //nolint:staticcheck // a name
 	case len(text) > maxAnswer:
-		return nil, 0, fmt.Errorf("Vault answered with more than %d KiB", maxAnswer>>10) //nolint:staticcheck,revive // a name
+		return nil, 0, fmt.Errorf("Vault answered with more than %d KiB", maxAnswer>>10) //nolint:staticcheck // a name
 	}
 	return text, answer.StatusCode, nil
 }

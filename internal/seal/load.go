@@ -202,7 +202,8 @@ func ordinal(i int) string {
 func decode(word string) ([]byte, bool) {
 	var key []byte
 	var err error
-	switch word := strings.TrimRight(word, "="); {
+	word = strings.TrimRight(word, "=")
+	switch {
 	case len(word) == hex.EncodedLen(masterSize):
 		key, err = hex.DecodeString(word)
 	case strings.ContainsAny(word, "-_"):

@@ -39,10 +39,11 @@ func TestWhatWasSealedOpensAsItWasAndNowhereElse(t *testing.T) {
 		if len(plain) > 4 && bytes.Contains(sealed, plain[:4]) {
 			t.Error("it can be read")
 		}
-		if got, err := k.Open("variable\x00user:alice", sealed, id); err != nil || !bytes.Equal(got, plain) {
+		got, err := k.Open("variable\x00user:alice", sealed, id)
+		if err != nil || !bytes.Equal(got, plain) {
 			t.Errorf("%d bytes become %d: %v", len(plain), len(got), err)
 		}
-		if _, err := k.Open("variable\x00user:bob", sealed, id); err == nil || !strings.Contains(err.Error(), "moved here from another record") {
+		if _, err = k.Open("variable\x00user:bob", sealed, id); err == nil || !strings.Contains(err.Error(), "moved here from another record") {
 			t.Error("opened for somebody else:", err)
 		}
 		again, _, err := k.Seal("variable\x00user:alice", plain)
