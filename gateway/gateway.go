@@ -322,11 +322,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuseError(err)
 		return
 	}
-	if x.only != "" && h.opts.Find != nil {
-		if err = h.opts.Find(x.who, x.only); err != nil {
-			x.refuseError(err)
-			return
-		}
+	if err = x.found(); err != nil {
+		x.refuseError(err)
+		return
 	}
 	if x.visit, err = h.gate.enter(x.who); err != nil {
 		x.refuseError(err)
@@ -354,6 +352,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		x.refuseMethod()
 	}
+}
+
+// found is why there is nothing at the path of the one server, if it is for one.
+func (x *inbound) found() error {
+	if x.only == "" || x.opts.Find == nil {
+		return nil
+	}
+	return x.opts.Find(x.who, x.only)
 }
 
 // below reports whether path is prefix or one name below it, and which.

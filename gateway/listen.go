@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/jackfield-dev/jackfield"
@@ -57,7 +58,18 @@ func (x *inbound) listen(in *parts, c broker.Caller) {
 	l := &listener{reply: &reply{x: x, open: x.unnamed}, tasks: tasks}
 	l.watch()
 	defer l.close()
-	err = x.opts.Broker.Listen(ctx, c, filter, l.acknowledge, l.deliver)
+	var lost error // that the one server is gone
+	err = x.opts.Broker.Listen(ctx, c, filter, l.acknowledge, func(ev exchange.Event) {
+		if lost == nil && strings.HasSuffix(ev.Method, "/list_changed") {
+			if lost = x.found(); lost != nil {
+				cancel(lost)
+			}
+		}
+		l.deliver(ev)
+	})
+	if err == nil {
+		err = lost
+	}
 	if gone := x.gate.gone(x.visit); gone != nil {
 		err = gone
 	}

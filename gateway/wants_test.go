@@ -181,3 +181,26 @@ func TestWhatIsUnderWayOnARemovedServerEndsWithTheReason(t *testing.T) {
 		shut(t, h)
 	})
 }
+
+func TestListeningToOneServerEndsWhenItIsGone(t *testing.T) {
+	removed := jackfield.Errorf(jackfield.NotFound, "there is no server %q", "files")
+	finds := make(chan error, 2)
+	finds <- nil
+	finds <- removed
+	h := open(t, Options{
+		Find: func(jackfield.Principal, string) error { return <-finds },
+		Broker: &script{listen: func(ctx context.Context, _ broker.Caller, f broker.Filter, ready func(broker.Filter), deliver func(exchange.Event)) error {
+			ready(f)
+			deliver(exchange.Event{Method: "notifications/tools/list_changed"})
+			<-ctx.Done()
+			return nil
+		}},
+	})
+	body, own := modernCall("1", "subscriptions/listen", `"notifications":{"toolsListChanged":true}`, "")
+	stream := dial(h, http.MethodPost, "/mcp/files", body, own)
+	got := stream.message(t) + stream.message(t) + stream.message(t)
+	if !strings.HasSuffix(got, `"error":{"code":-32602,"message":"there is no server \"files\""}}`) {
+		t.Error(got)
+	}
+	stream.wantEnd(t)
+}
