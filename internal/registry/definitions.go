@@ -124,7 +124,7 @@ func (r *Registry) mayLook(p *jackfield.Principal, scope jackfield.Scope, s *jac
 	if !p.Is(scope) {
 		return false
 	}
-	_, ok := r.decide(*p, s)
+	_, ok := r.decide(p, s)
 	return ok
 }
 

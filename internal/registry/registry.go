@@ -136,6 +136,9 @@ func (r *Registry) beforeLocked(defs []jackfield.Server) (before map[jackfield.S
 		}
 		id := storeID(defs[i].Scope, defs[i].Name)
 		stamp = max(stamp, r.floor+1, r.past[id]+1)
+		if e := r.stored[defs[i].Scope][defs[i].Name]; e != nil {
+			stamp = max(stamp, e.revision+1)
+		}
 		for _, was := range []*jackfield.Server{old.byID[id], r.marks[id].out} {
 			if was != nil {
 				stamp = max(stamp, was.Revision+1, was.Version+1)

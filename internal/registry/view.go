@@ -192,8 +192,12 @@ func (s *Snapshot) winner(p *jackfield.Principal, name string) *jackfield.Server
 }
 
 // view is what the principal sees, in order, each decided.
-func (s *Snapshot) view(p *jackfield.Principal, decide func(*jackfield.Server) (jackfield.Server, bool)) []jackfield.Server {
-	var out []jackfield.Server
+func (r *Registry) view(s *Snapshot, p *jackfield.Principal) []jackfield.Server {
+	type decided struct {
+		server *jackfield.Server
+		tools  jackfield.ToolFilter
+	}
+	var all []decided
 	add := func(sh *shelf) {
 		if sh == nil {
 			return
@@ -204,8 +208,8 @@ func (s *Snapshot) view(p *jackfield.Principal, decide func(*jackfield.Server) (
 			if won != candidate && !overlaid {
 				continue
 			}
-			if server, ok := decide(won); ok {
-				out = append(out, server)
+			if tools, ok := r.decide(p, won); ok {
+				all = append(all, decided{won, tools})
 			}
 		}
 	}
@@ -214,7 +218,11 @@ func (s *Snapshot) view(p *jackfield.Principal, decide func(*jackfield.Server) (
 		add(s.teams[team])
 	}
 	add(s.users[p.Subject])
-	return slices.Clip(out)
+	out := make([]jackfield.Server, len(all))
+	for i, d := range all {
+		out[i] = filtered(d.server, d.tools)
+	}
+	return out
 }
 
 // See is what a principal sees, in the order of the file, then of scopes and names,
@@ -223,46 +231,57 @@ func (s *Snapshot) view(p *jackfield.Principal, decide func(*jackfield.Server) (
 func (r *Registry) See(p jackfield.Principal) []jackfield.Server {
 	s := r.Snapshot()
 	var room [256]byte
-	key, made := s.class(room[:0], &p)
+	var shelves [8]*shelf
+	key, made := s.class(room[:0], shelves[:0], &p)
 	if known := r.views.get(key, made); known != nil {
 		return known.servers
 	}
-	fresh := &view{made: made, servers: s.view(&p, func(server *jackfield.Server) (jackfield.Server, bool) { return r.decide(p, server) })}
+	fresh := &view{made: slices.Clone(made), servers: r.view(s, &p)}
 	return r.views.put(string(key), fresh, func() bool { return r.Snapshot() == s })
 }
 
 // Find is the server that a name means for a principal: NotFound if it sees none of
 // that name, and Invalid, beside the server, if it cannot be used.
 func (r *Registry) Find(p jackfield.Principal, name string) (jackfield.Server, error) {
-	if won := r.Snapshot().winner(&p, name); won != nil {
-		if server, ok := r.decide(p, won); ok && server.Invalid != "" {
-			return server, jackfield.Errorf(jackfield.Invalid, "the definition of server %q cannot be used: %s", name, server.Invalid)
-		} else if ok {
-			return server, nil
-		}
+	won := r.Snapshot().winner(&p, name)
+	if won == nil {
+		return jackfield.Server{}, notFound(name)
 	}
-	return jackfield.Server{}, jackfield.Errorf(jackfield.NotFound, "there is no server %q", name)
+	tools, ok := r.decide(&p, won)
+	switch {
+	case !ok:
+		return jackfield.Server{}, notFound(name)
+	case won.Invalid != "":
+		return filtered(won, tools), jackfield.Errorf(jackfield.Invalid, "the definition of server %q cannot be used: %s", name, won.Invalid)
+	}
+	return filtered(won, tools), nil
 }
 
-// decide is the server as the principal may see it, if it may.
-func (r *Registry) decide(p jackfield.Principal, s *jackfield.Server) (jackfield.Server, bool) {
+func notFound(name string) error {
+	return jackfield.Errorf(jackfield.NotFound, "there is no server %q", name)
+}
+
+// decide is whether the principal may see a server, and which of its tools.
+func (r *Registry) decide(p *jackfield.Principal, s *jackfield.Server) (jackfield.ToolFilter, bool) {
 	if r.o.Decide == nil {
-		return *s, true
+		return jackfield.ToolFilter{}, true
 	}
-	access, tools := r.o.Decide(p, s)
-	if !access.Allowed {
-		return jackfield.Server{}, false
-	}
+	access, tools := r.o.Decide(*p, s)
+	return tools, access.Allowed
+}
+
+// filtered is a server with fewer tools.
+func filtered(s *jackfield.Server, tools jackfield.ToolFilter) jackfield.Server {
 	out := *s
 	if len(tools.Allow)+len(tools.Deny)+len(tools.Also) > 0 {
 		out.Tools.Also = append(slices.Clip(out.Tools.Also), tools)
 	}
-	return out, true
+	return out
 }
 
 // class is a key of all who see the same as the principal, and which shelves that is
 // made of. What is neither on a shelf nor named by a rule makes no difference.
-func (s *Snapshot) class(key []byte, p *jackfield.Principal) (_ []byte, made []*shelf) {
+func (s *Snapshot) class(key []byte, made []*shelf, p *jackfield.Principal) ([]byte, []*shelf) {
 	field := func(text string) { key = append(binary.AppendUvarint(key, uint64(len(text))), text...) }
 	made = append(made, s.wide)
 	for _, team := range p.Teams {
