@@ -288,7 +288,7 @@ func (l *loader) listen(asked bool) string {
 	}
 	if isExposed(s.text) && !asked {
 		s.fault(fmt.Sprintf("%s can be reached from other machines, and nobody is asked who they are", s.raw),
-			"set JACKFIELD_AUTH_TOKEN to at least 32 random characters, write auth.keys, or listen on "+DefaultListen)
+			"set auth.token (JACKFIELD_AUTH_TOKEN, at least 32 random characters) or auth.keys, or listen on "+DefaultListen)
 	}
 	return s.text
 }

@@ -124,7 +124,7 @@ func TestAGoodConfigurationIsTakenAsItIsWritten(t *testing.T) {
 	c.Servers, c.read = nil, nil
 	want := Config{
 		File: "testdata/config/good.yaml", Listen: "0.0.0.0:9000", PublicURL: "https://mcp.example.com/gate",
-		Data: "testdata/config/state", Auth: Auth{Token: longToken},
+		Data: "testdata/config/state", Auth: Auth{Token: longToken, Required: true},
 		Limits: Limits{
 			Body: 1 << 20, Message: 65536,
 			Sessions: Budget{Total: 100, PerOwner: 10}, Dials: Budget{8, 2, 4},
@@ -257,7 +257,7 @@ func TestAnAddressForOthersNeedsAToken(t *testing.T) {
 	file := write(t, "a.yaml", "mcpServers: {a: {command: x}}\n")
 	for _, listen := range []string{":8420", "0.0.0.0:8420", "[::]:8420", "10.0.0.1:1", "gateway.local:1", "localhost.example.com:1", "[fe80::1%eth0]:1"} {
 		wantOnly(t, file, Overrides{Listen: listen}, "--listen: error: "+listen+
-			" can be reached from other machines, and there is no auth.token; set JACKFIELD_AUTH_TOKEN to at least 32 random characters, or listen on 127.0.0.1:8420")
+			" can be reached from other machines, and nobody is asked who they are; set auth.token (JACKFIELD_AUTH_TOKEN, at least 32 random characters) or auth.keys, or listen on 127.0.0.1:8420")
 		env := func(name string) (string, bool) {
 			v, ok := map[string]string{"JACKFIELD_AUTH_TOKEN": longToken, "HOME": "/"}[name]
 			return v, ok

@@ -84,8 +84,8 @@ func TestAServerThatIsResetIsListedByTheNextCallAlsoIfItNeverWas(t *testing.T) {
 	up := upstreamtest.New(t, upstreamtest.Script{})
 	up.Fault(upstreamtest.Fault{Method: http.MethodPost, Status: http.StatusUnauthorized})
 	h := start(t, &Config{}, server("a", up))
-	if _, failed := h.ask("/mcp", "tools/call", `{"name":"a__echo"}`); failed == nil {
-		t.Fatal("a server that wants a sign-in answered")
+	if text, failed := h.ask("/mcp", "tools/call", `{"name":"a__echo"}`); failed != nil || !strings.Contains(string(text), `"isError":true`) {
+		t.Fatalf("a server that wants a sign-in answered %s %v", text, failed)
 	}
 	up.Heal()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL()+"/api/v1/servers/a/reset", http.NoBody)
@@ -97,8 +97,8 @@ func TestAServerThatIsResetIsListedByTheNextCallAlsoIfItNeverWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if _, failed := h.ask("/mcp", "tools/call", `{"name":"a__echo"}`); failed != nil {
-		t.Error(failed)
+	if text, failed := h.ask("/mcp", "tools/call", `{"name":"a__echo"}`); failed != nil || strings.Contains(string(text), `"isError":true`) {
+		t.Errorf("%s %v", text, failed)
 	}
 }
 

@@ -26,10 +26,10 @@ func (p *parts) learn(o Options) error {
 		Token: o.Config.Auth.Token, Keys: directoryKeys(o.Config.Auth.Keys), Open: o.Config.Auth.Open(), Writer: &p.follower,
 	})
 	p.registry = registry.New(registry.Options{
-		Writer: &p.follower, Seal: p.keys, Decide: policy.Decide, Loops: p.loops, Lookup: os.LookupEnv,
+		Writer: &p.follower, Seal: p.keys, Decide: policy.Decide, Loops: p.loops, Allowed: p.egress.Allowed, Lookup: os.LookupEnv,
 	})
 	p.credentials = credentials.New(credentials.Options{
-		Writer: &p.follower, Seal: p.keys, Person: p.person, Log: p.log,
+		Writer: &p.follower, Seal: p.keys, Person: p.person, HTTP: p.egress.Operator(), Log: p.log,
 	})
 	p.rates = policy.NewRates(o.Config.Limits.Rate, ratesKept)
 	if _, err := p.registry.Apply(o.Config.Servers); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,7 +54,14 @@ func (h *house) waitListed(ok func(api.ListedKind) bool) api.ListingList {
 	h.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		var all api.ListingList
-		h.read("/api/v1/listings", &all)
+		for next := ""; ; {
+			var page api.ListingList
+			h.read("/api/v1/listings?limit=1000&cursor="+url.QueryEscape(next), &page)
+			all.Listings = append(all.Listings, page.Listings...)
+			if next = page.NextCursor; next == "" {
+				break
+			}
+		}
 		if len(all.Listings) == 4*len(h.config.Servers) && !slices.ContainsFunc(all.Listings, func(l api.ListedKind) bool { return !ok(l) }) {
 			return all
 		}
@@ -198,8 +206,10 @@ func TestADefinitionEditedWhileTheGatewayWasOffShowsNothingOfTheOldServer(t *tes
 			if err := os.CopyFS(data, os.DirFS(config.Data)); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Chmod(filepath.Join(data, keyFile), 0o600); err != nil {
-				t.Fatal(err)
+			for _, private := range []string{keyFile, "master.key"} {
+				if err := os.Chmod(filepath.Join(data, private), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			other := server("a", one)
 			edit(&other)
