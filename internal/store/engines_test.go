@@ -277,12 +277,13 @@ func TestWhoeverFollowsTheLogKnowsWhatIsThere(t *testing.T) {
 		}
 		replicas := []*replica{replicaOf(everythingIn(t, stores[0])), replicaOf(everythingIn(t, stores[1]))}
 		for i, r := range replicas {
+			hints := hinted(t, stores[i])
 			following.Go(func() {
 				for last := false; !last; {
 					select {
 					case <-done:
 						last = true
-					default:
+					case <-hints:
 					}
 					before := r.head
 					if b, err := stores[i].Since(t.Context(), r.head); err != nil || b.All || b.Head < before {

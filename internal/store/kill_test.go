@@ -243,7 +243,7 @@ func TestAKillDuringAThousandWritesLosesNothingAcknowledged(t *testing.T) {
 		for ; len(acknowledged) < 1000; killed++ {
 			p := start(t, "records", o)
 			timer := time.AfterFunc(time.Minute, p.kill) // whatever happens
-			for left := 1 + rand.IntN(150); p.lines.Scan(); left-- {
+			for left := 1 + rand.IntN(300); p.lines.Scan(); left-- {
 				revision, id, _ := strings.Cut(p.lines.Text(), " ")
 				n, err := strconv.ParseUint(revision, 10, 64)
 				if err != nil {
@@ -275,7 +275,7 @@ func TestAKillDuringAThousandWritesLosesNothingAcknowledged(t *testing.T) {
 // store of the first form, or one with nothing in it, to the newest, at moments that
 // are spread over the time that one takes.
 func TestAMigrationThatIsKilledIsDoneByTheNextProcess(t *testing.T) {
-	const moments = 16
+	const moments = 10
 	onBoth(t, func(t *testing.T, o Options) {
 		begin := time.Now()
 		p := start(t, "open", o)

@@ -19,7 +19,8 @@ import (
 const (
 	openWithin  = 2 * time.Minute // with whatever has to be checked, recovered and migrated
 	writeWithin = 10 * time.Second
-	readWithin  = time.Minute // everything there is, from a slow disk or a far database
+	writeEach   = 5 * time.Millisecond // more, for each of many records in one transaction
+	readWithin  = time.Minute          // everything there is, from a slow disk or a far database
 )
 
 //go:embed migrations/*.sql

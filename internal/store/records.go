@@ -49,7 +49,8 @@ func (s *Store) Write(ctx context.Context, by string, writes ...record.Write) ([
 		return nil, nil
 	}
 	records := make([]record.Record, len(writes))
-	err := s.write(ctx, "nothing was changed", 0, func(ctx context.Context, tx *sql.Tx) error {
+	within := writeWithin + time.Duration(len(writes))*writeEach
+	err := s.writeIn(ctx, within, "nothing was changed", 0, func(ctx context.Context, tx *sql.Tx) error {
 		// Whoever has the head writes; all others wait here. So what is read below is
 		// what is there at the commit.
 		var head uint64

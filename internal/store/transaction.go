@@ -3,12 +3,17 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 )
 
 // write runs f in one transaction: all that it does is kept, or nothing of it. lock,
 // when it is not 0, is one that nobody else has meanwhile.
 func (s *Store) write(ctx context.Context, what string, lock int64, f func(context.Context, *sql.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, writeWithin)
+	return s.writeIn(ctx, writeWithin, what, lock, f)
+}
+
+func (s *Store) writeIn(ctx context.Context, within time.Duration, what string, lock int64, f func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	committing, err := s.writeOnce(ctx, lock, f)
 	if s.engine == postgresEngine && !committing && ctx.Err() == nil && connectionLost(err) {
