@@ -37,10 +37,9 @@ func (e *edge) eventRoutes() {
 		s := &listening{Handler: e.Handler, listener: l, last: head, head: head}
 		if in.Last != "" {
 			s.last, err = strconv.ParseUint(in.Last, 10, 64)
-			s.resumed = true
 		}
 		if err == nil {
-			s.view = view{who: who, after: e.visible(who)}
+			s.view = view{who: who, after: e.visible(who), resumed: in.Last != ""}
 			s.waiting, s.gap, err = e.Events.since(ctx, e.ReadLog, s.last) // while an error can still be told as one
 		}
 		if err != nil {

@@ -123,11 +123,11 @@ type importing struct {
 	*edge
 	ImportResult
 	who   jackfield.Principal
-	teams map[string]bool // of a dry run: that it would make
+	bases map[string]bool // of a dry run: names that overlays could be laid over if it were none
 }
 
 func (i *importing) take(ctx context.Context, all *Export) error {
-	i.teams = map[string]bool{}
+	i.bases = map[string]bool{}
 	for _, t := range all.Teams {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -200,7 +200,12 @@ func (i *importing) definition(ctx context.Context, d ExportDefinition) {
 		cond.If = now.Revision
 	}
 	_, err = i.put(ctx, i.who, scope, d.Name, d.Definition, cond)
-	if err != nil && jackfield.CodeOf(err) == jackfield.Invalid && bytes.Contains(d.Definition, []byte(`"[sealed]"`)) {
+	switch invalid := err != nil && i.problemOf(ctx, base, err).Code == jackfield.Invalid.String(); {
+	case err == nil && i.DryRun && scope == jackfield.App():
+		i.bases[d.Name] = true
+	case invalid && i.bases[d.Name]:
+		err = nil // it is checked when there is what it is laid over
+	case invalid && bytes.Contains(d.Definition, []byte("[sealed]")):
 		item.Outcome = NeedsSecret
 	}
 	i.item(item, there, err)
