@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/catalog"
+	"github.com/jackfield-dev/jackfield/exchange"
 )
 
 func TestWhoSeesSomethingElseIsToldAndNobodyElse(t *testing.T) {
@@ -285,5 +287,25 @@ func TestListenersAndChangesTogether(t *testing.T) {
 			e.stop()
 		}
 		equal(t, len(h.b.hub.lines)+len(h.b.hub.byServer)+len(h.b.hub.listeners), 0)
+	})
+}
+
+func TestWhoLosesAServerWhileItSubscribesIsNotSubscribed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, d := decidedHouse(t, Options{}, "a")
+		h.legacy("a")
+		d.set("ann", h.def("a"))
+		h.set("a", func(s *script) {
+			s.lists[catalog.Resources] = []string{"doc://a"}
+			s.answer = func(*conn, context.Context, *exchange.Request, exchange.Peer) (exchange.Result, error) {
+				d.set("ann")
+				h.b.Changed(nil)
+				return exchange.Result{Raw: empty}, nil
+			}
+		})
+		h.fails(inSession("ann", "1"), "resources/subscribe", `{"uri":"doc://a"}`, jackfield.NotFound)
+		for l := range h.b.hub.listeners {
+			equal(t, len(l.uris)+len(l.lines), 0)
+		}
 	})
 }
