@@ -53,6 +53,15 @@ func TestTheVersionGrowsWithEverythingThatItDependsOn(t *testing.T) {
 	step("a key without", false, func() {
 		must(s.Write(t.Context(), "root", record.Write{Ref: key, Body: []byte(`{"name":"ci","user":"alice"}`)}))
 	})
+	step("somebody whose key is newer than their record", false, func() {
+		s.Take(record.Batch{Head: 150, Records: []record.Record{
+			{Ref: record.Ref{Kind: record.Key, ID: "l"}, Revision: 150, Body: []byte(`{"name":"carol","teams":["data"]}`)},
+			{Ref: record.Ref{Kind: record.User, ID: "carol"}, Revision: 140, Version: 140},
+		}})
+		if v := s.Version(server.ID, jackfield.User("carol")); v != 150 {
+			t.Errorf("%d, not 150", v)
+		}
+	})
 	step("for everybody", false, func() {
 		if v := s.Version(server.ID, jackfield.App()); v != 0 {
 			t.Error(v)
@@ -126,9 +135,9 @@ func TestServersThatCameAndWentLeaveNothingBut(t *testing.T) {
 	for i := range 200 {
 		server := remote("https://api.example/mcp")
 		server.ID = jackfield.ServerID(fmt.Sprintf("user:alice/%d", i))
-		s.enter(alice, server, "TOKEN=a")
+		s.enter(alice, server, "TOKEN=a", "ORG=o", "NOTE=n")
 		with := s.Version(server.ID, alice)
-		s.enter(alice, server, "TOKEN")
+		s.enter(alice, server, "TOKEN", "ORG", "NOTE")
 		without := s.Version(server.ID, alice)
 		s.enter(alice, server, "TOKEN=b")
 		again := s.Version(server.ID, alice)

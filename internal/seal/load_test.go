@@ -82,6 +82,7 @@ func TestWhatIsNoKeyIsSaidWithoutShowingIt(t *testing.T) {
 		"too long":           {text("a") + text("b"), "line 1"},
 		"48 bytes in base64": {base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("c"), 48)), "line 1"},
 		"bits too many":      {text("a")[:42] + "F=", "line 1"},
+		"and in URLs":        {base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xfb, 0xef}, 16))[:42] + "9", "line 1"},
 		"a password":         {"correct horse battery staple", "line 1"},
 		"twice":              {text("a") + "\n" + text("b") + "\n" + hex.EncodeToString(keyOf("b")), "the master key in line 3 is the second one once more"},
 		"nothing":            {"# nothing but a remark\n , \n", "there is no master key in it"},
