@@ -82,15 +82,37 @@ type entryVar struct {
 }
 
 type entryAccess struct {
-	Allow []string          `json:"allow,omitempty" jsonschema:"Only these see the server: team:NAME or user:NAME."`
-	Deny  []string          `json:"deny,omitempty" jsonschema:"These do not, even if allowed."`
+	Allow people            `json:"allow,omitempty" jsonschema:"Only these see the server: team:NAME or user:NAME."`
+	Deny  people            `json:"deny,omitempty" jsonschema:"These do not, even if allowed."`
 	Tools []entryToolAccess `json:"tools,omitempty" jsonschema:"The same for some of its tools."`
 }
 
 type entryToolAccess struct {
 	Tools []string `json:"tools,omitempty" jsonschema:"Names of tools. A * at the end stands for any rest."`
-	Allow []string `json:"allow,omitempty" jsonschema:"Only these see the tools: team:NAME or user:NAME."`
-	Deny  []string `json:"deny,omitempty" jsonschema:"These do not, even if allowed."`
+	Allow people   `json:"allow,omitempty" jsonschema:"Only these see the tools: team:NAME or user:NAME."`
+	Deny  people   `json:"deny,omitempty" jsonschema:"These do not, even if allowed."`
+}
+
+// people is a list of teams and users. YAML's team: ops is as good as team:ops, which
+// inside of brackets not every parser tells apart.
+type people []string
+
+// DecodeNode reads the list.
+func (p *people) DecodeNode(n *document.Node) (message, fix string) {
+	const write = "write [team:NAME, user:NAME]"
+	if n.Kind != document.List {
+		return "must be a list, not " + n.Kind.String(), write
+	}
+	for _, item := range n.Items {
+		text := item.Text
+		if item.Kind == document.Map && len(item.Fields) == 1 {
+			text = item.Fields[0].Key + ":" + item.Fields[0].Value.Text
+		} else if item.Kind != document.String {
+			return "holds " + item.Kind.String(), write
+		}
+		*p = append(*p, text)
+	}
+	return "", ""
 }
 
 // overlayMap is left to Servers.

@@ -141,6 +141,8 @@ func TestVariablesRulesAndRatesAreChecked(t *testing.T) {
 		`"tls":{"serverName":"{{user.id}}"}`:                        "tls.serverName is the same for everybody",
 		`"access":{"allow":[]}`:                                     "access.allow is empty",
 		`"access":{"allow":["data"]}`:                               `access.allow cannot hold "data"; write team:NAME or user:NAME`,
+		`"access":{"deny":[1]}`:                                     "access.deny holds a number",
+		`"access":{"deny":"team:x"}`:                                "access.deny must be a list",
 		`"access":{"deny":["team:"]}`:                               "access.deny cannot hold",
 		`"access":{"tools":[{"tools":["a*b"],"deny":["user:x"]}]}`:  "access.tools[0].tools cannot hold",
 		`"access":{"tools":[{"deny":["user:x"]}]}`:                  "access.tools[0] names no tools",
@@ -160,9 +162,9 @@ func TestVariablesRulesAndRatesAreChecked(t *testing.T) {
 			t.Errorf("%s: got %s", entry, says)
 		}
 	}
-	servers, says := readFile(t, `{"a":{"url":"https://a.test","rate":"600/m","ratePerPerson":"5/10s","access":{"allow":["team:x"],"deny":["user:y:z"],"tools":[{"tools":["d*"],"deny":["user:y"]}]}}}`)
+	servers, says := readFile(t, `{"a":{"url":"https://a.test","rate":"600/m","ratePerPerson":"5/10s","access":{"allow":["team:x"],"deny":["user:y:z",{"team":"w"}],"tools":[{"tools":["d*"],"deny":["user:y"]}]}}}`)
 	want := jackfield.Rules{
-		Allow: []jackfield.Scope{jackfield.Team("x")}, Deny: []jackfield.Scope{jackfield.User("y:z")},
+		Allow: []jackfield.Scope{jackfield.Team("x")}, Deny: []jackfield.Scope{jackfield.User("y:z"), jackfield.Team("w")},
 		Tools: []jackfield.ToolRule{{Tools: []string{"d*"}, Deny: []jackfield.Scope{jackfield.User("y")}}},
 	}
 	if u := servers[0].Usage; says != "" || !reflect.DeepEqual(servers[0].Rules, want) || u.Rate != (jackfield.Rate{Calls: 600, Per: time.Minute}) || u.PersonRate != (jackfield.Rate{Calls: 5, Per: 10 * time.Second}) {

@@ -16,6 +16,7 @@ func SchemaTypes() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[document.Size]():     {Types: []string{"string", "integer"}, Examples: []any{"4MiB", 65536}},
 		reflect.TypeFor[document.Rate]():     {Type: "string", Examples: []any{"600/m", "10/s"}},
 		reflect.TypeFor[instructions]():      {Types: []string{"boolean", "string"}},
+		reflect.TypeFor[people]():            {Type: "array", Items: &jsonschema.Schema{Type: "string", Pattern: "^(team|user):."}},
 		reflect.TypeFor[overlayMap]():        {Type: "object", AdditionalProperties: &jsonschema.Schema{Ref: "#/$defs/server"}},
 		reflect.TypeFor[Inputs](): {Type: "array", Items: &jsonschema.Schema{
 			Type: "object", Required: []string{"id", "type"},
