@@ -1,14 +1,25 @@
-// Package api is the read API: what servers there are, in which state they are
-// and why, what they list and how old that is. It looks at what the other parts
-// know and changes nothing: no request to it dials, lists or resets anything, and
-// no answer holds a secret, a URL or a command line.
+// Package api is the REST API of the gateway, below /api/v1: what servers there are
+// and how they are, the definitions of the store, people, keys, what each person
+// enters, and what changes. docs/api.md describes it; /api/v1/openapi.json is the same
+// for programs.
 //
-//	GET /healthz                whether the gateway is up; needs no authentication
-//	GET /readyz                 whether it takes calls; likewise
-//	GET /api/v1/servers         all servers
-//	GET /api/v1/servers/{name}  one server, with each of its connections
-//	GET /api/v1/listings        what each server lists; ?server=NAME, ?kind=KIND
+// It knows no rule of its own about who may do what, but for what only admins may:
+// each handler passes the principal on to the room that owns what is asked for. What
+// one may not see is not there, in that room's words.
 //
-// Errors are application/problem+json (RFC 9457). docs/api.md describes every
-// member; a test holds it to that.
+// # What holds
+//
+//  1. GET changes nothing and dials nothing. No answer holds a secret, and no error
+//     repeats what was sent.
+//  2. Every route is in the document and the other way round; every answer is as the
+//     document says. Tests hold it to that.
+//  3. Every field that is sent has bounds, and whatever is unknown is refused: members,
+//     parameters, methods, types. All that is wrong is told at once.
+//  4. What is stored changes only from a revision that the caller has seen, or says not
+//     to care about.
+//  5. A stream of events is bounded: who does not read is cut off, and finds in the log
+//     what it missed. A listener hears of nothing that it could not have listed.
+//
+// huma reads requests and writes the document; edge.go is the one place that knows it
+// well. Errors are application/problem+json (RFC 9457), in this package's own shape.
 package api
