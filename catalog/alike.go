@@ -12,11 +12,11 @@ import (
 // each of thousands of people is in memory once. It keeps none that nobody has.
 type alike struct {
 	mu sync.Mutex // protects what follows
-	of map[print][]weak.Pointer[listing]
+	of map[likeness][]weak.Pointer[listing]
 }
 
-// print is what listings are looked for by. Two that differ may have the same one.
-type print struct {
+// likeness is what listings are looked for by. Two that differ may have the same one.
+type likeness struct {
 	kind  Kind
 	sum   uint64
 	items int
@@ -24,7 +24,7 @@ type print struct {
 
 // one is the listing of the kind that says what l says.
 func (a *alike) one(k Kind, l *listing) *listing {
-	at := print{k, l.sum, len(l.items)}
+	at := likeness{k, l.sum, len(l.items)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.of[at] {
@@ -38,7 +38,7 @@ func (a *alike) one(k Kind, l *listing) *listing {
 }
 
 // tidy forgets listings that nobody has any more.
-func (a *alike) tidy(at print) {
+func (a *alike) tidy(at likeness) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	left := slices.DeleteFunc(a.of[at], func(p weak.Pointer[listing]) bool { return p.Value() == nil })

@@ -139,7 +139,7 @@ func New(o Options) *Catalog {
 		visits:  make(chan struct{}, o.Limits.Visits),
 		entries: map[key]*entry{},
 		of:      map[jackfield.ServerID]map[jackfield.Scope]*entry{},
-		alike:   alike{of: map[print][]weak.Pointer[listing]{}},
+		alike:   alike{of: map[likeness][]weak.Pointer[listing]{}},
 		shelf:   shelf{most: o.Limits.Tables},
 		owned:   list.New(),
 		shapes:  map[jackfield.ServerID]shapeRecord{},

@@ -223,7 +223,7 @@ func TestWhatIsListedAlikeIsInMemoryOnce(t *testing.T) {
 
 func TestWhatIsAlikeInOneKindIsNotInAnother(t *testing.T) {
 	var a alike
-	a.of = map[print][]weak.Pointer[listing]{}
+	a.of = map[likeness][]weak.Pointer[listing]{}
 	raw := []wire.Raw{wire.Raw(`{"name":"n","uri":"u://x"}`)}
 	none := func(string, string) { t.Error("dropped") }
 	tools, resources := a.one(Tools, prepare(Tools, raw, false, none)), a.one(Resources, prepare(Resources, raw, false, none))
