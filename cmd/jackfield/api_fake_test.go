@@ -119,7 +119,9 @@ func (f *fakeAPI) put(w http.ResponseWriter, r *http.Request, key string, v map[
 	if d, ok := v["definition"].(map[string]any); ok {
 		v["source"] = "store"
 		if d["url"] == "http://10.0.0.1" {
-			f.problem(w, 400, "invalid", "the definition cannot be taken", api.Violation{Location: "body.definition.url", Message: "10.0.0.1 is a private address"})
+			f.problem(w, 400, "invalid", "the definition cannot be taken: 10.0.0.1 is a private address; is wrong as well",
+				api.Violation{Location: "body.definition.url", Message: "10.0.0.1 is a private address"},
+				api.Violation{Location: "body.definition.title", Message: "is wrong as well"})
 			return
 		}
 		headers, _ := d["headers"].(map[string]any)

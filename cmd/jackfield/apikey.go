@@ -61,10 +61,14 @@ func (s *shell) keyLsCommand() *cobra.Command {
 				fmt.Fprintln(s.out, "There are no API keys. jackfield key add NAME makes one.")
 				return nil
 			}
-			t := table{head: []string{"ID", "NAME", "USER", "ROLE", "TEAMS", "SERVERS", "EXPIRES", "SOURCE"}, most: map[int]int{1: 24, 2: 24, 4: 24, 5: 24}}
+			t := table{head: []string{"ID", "NAME", "USER", "ROLE", "TEAMS", "SERVERS", "EXPIRES", "NOTE"}, most: map[int]int{1: 24, 2: 24, 4: 24, 5: 24}}
 			for _, k := range all.Keys {
+				note := cell{k.Refused, red}
+				if k.Refused == "" && k.Source == "file" {
+					note = text("in the configuration file")
+				}
 				t.row(text(orDash(k.ID)), text(k.Name), text(orDash(k.User)), text(orDash(string(k.Role))), text(orDash(strings.Join(k.Teams, ", "))),
-					text(cmp.Or(strings.Join(k.Servers, ", "), "all")), expiry(k.ExpiresAt, time.Now()), text(k.Source))
+					text(cmp.Or(strings.Join(k.Servers, ", "), "all")), expiry(k.ExpiresAt, time.Now()), note)
 			}
 			s.print(t)
 			return nil
@@ -135,7 +139,9 @@ func (s *shell) keyAddCommand() *cobra.Command {
 		Use:   "add NAME",
 		Short: "Make an API key, which is shown once",
 		Long: `Makes an API key and prints it, alone on stdout; it is never shown again. NAME says
-what it is for. A key has what its user has, or less where flags say so.
+what it is for. A key has what its user has, or less where flags say so. Without
+--user it is yours; of an admin it is somebody of its own, called NAME, with the role
+user and no teams where flags do not say more (--user me makes it yours).
 
   jackfield key add laptop
   jackfield key add ci --server github --server jira --expires 90d
@@ -157,7 +163,7 @@ what it is for. A key has what its user has, or less where flags say so.
 	}
 	r.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&k.User, "user", "", "whose it is, a `SUBJECT`; others' only for admins (default you)")
+	f.StringVar(&k.User, "user", "", "whose it is, a `SUBJECT`; me is you; others' only for admins")
 	f.StringSliceVar(&k.Teams, "team", nil, "a team that it is in, `ID`; can stand several times")
 	f.StringVar(&role, "role", "", "at most this `ROLE`: user, editor or admin (default that of its user)")
 	f.StringSliceVar(&k.Servers, "server", nil, "only for this server, by `NAME`; can stand several times (default all)")
@@ -215,7 +221,10 @@ func (s *shell) keyRmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d := resource{what: "key " + args[0], path: place("keys", args[0]), doc: only("name", "user", "role", "teams", "servers", "expiresAt", "createdAt", "by")}
+			if name, ok := strings.CutPrefix(args[0], "file:"); ok {
+				return jackfield.Errorf(jackfield.Forbidden, "the key %s is in the gateway's configuration file; remove it from auth.keys there", name)
+			}
+			d := resource{what: "key " + args[0], path: place("keys", args[0]), doc: only("name", "user", "role", "teams", "servers", "expiresAt", "createdAt", "maker")}
 			return s.remove(cmd.Context(), c, d, k, "Revoke it?")
 		},
 	}

@@ -58,7 +58,7 @@ func (s *shell) backup(ctx context.Context, c *client, file string, force bool) 
 	if err := s.mayWrite(file, force); err != nil {
 		return err
 	}
-	resp, err := c.open(ctx, request{method: http.MethodPost, path: place("backup"), accept: "application/octet-stream, application/problem+json"})
+	resp, err := c.open(ctx, request{method: http.MethodPost, path: place("backup")})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *shell) backup(ctx context.Context, c *client, file string, force bool) 
 	err = create(file, func(out io.Writer) error {
 		head := make([]byte, len(sqliteHead))
 		if _, err := io.ReadFull(in, head); err != nil || string(head) != sqliteHead {
-			return errors.Join(c.stranger(), err)
+			return c.stranger()
 		}
 		if _, err := out.Write(head); err != nil {
 			return err
@@ -211,10 +211,12 @@ func (s *shell) restore(ctx context.Context, file, dir string, force bool) error
 	stop := s.waiting("looking at the backup")
 	err := app.Restore(ctx, dir, file)
 	stop()
-	if err != nil && back != nil {
+	switch {
+	case err != nil && back != nil:
 		return errors.Join(err, back())
-	}
-	if err != nil {
+	case jackfield.CodeOf(err) == jackfield.Conflict:
+		return jackfield.Errorf(jackfield.Conflict, "%w, or let --force keep it beside the restored one", err)
+	case err != nil:
 		return err
 	}
 	if s.json {

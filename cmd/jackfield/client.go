@@ -17,6 +17,7 @@ import (
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/internal/api"
+	"github.com/jackfield-dev/jackfield/internal/registry/document"
 	"github.com/jackfield-dev/jackfield/upstream"
 )
 
@@ -105,11 +106,44 @@ func (c *client) unreachable(err error) error {
 	return jackfield.Errorf(jackfield.Unavailable, "the gateway at %s (from %s) cannot be reached: %w", c.base, c.source, why)
 }
 
-// server is the status of one server.
+// server is the status of one server. Of one that is not there it is told which are,
+// and of one that cannot be used there is what the list says.
 func (c *client) server(ctx context.Context, name string) (api.ServerStatus, error) {
 	var status api.ServerStatus
 	err := c.get(ctx, place("servers", name), &status)
+	code := jackfield.CodeOf(err)
+	if err == nil || code != jackfield.NotFound && code != jackfield.Invalid {
+		return status, err
+	}
+	all, unknown := c.servers(ctx)
+	if unknown != nil {
+		return status, err
+	}
+	var names []string
+	for _, v := range all.Servers {
+		if v.Name == name {
+			return v, nil
+		}
+		names = append(names, v.Name)
+	}
+	if hint := nearby(name, names); code == jackfield.NotFound && !strings.Contains(err.Error(), "; ") {
+		err = &jackfield.Error{Code: code, Message: err.Error() + "; " + hint, Err: err}
+	}
 	return status, err
+}
+
+// nearby is a hint at what somebody may have meant.
+func nearby(name string, names []string) string {
+	near := document.Nearest(name, names)
+	switch {
+	case len(names) == 0:
+		return "there are none"
+	case len(names) <= mostNamed:
+		return "there are " + printable(strings.Join(names, ", "))
+	case near != "":
+		return "did you mean " + printable(near) + "?"
+	}
+	return "jackfield servers lists them"
 }
 
 // mcp opens an MCP connection to one server. caps is the client capabilities

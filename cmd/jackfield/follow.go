@@ -63,7 +63,7 @@ type follower struct {
 }
 
 const (
-	leastRetry = time.Second
+	leastRetry = 200 * time.Millisecond
 	mostRetry  = 15 * time.Second
 	maxEvent   = 1 << 20 // bytes of one event
 )
@@ -87,7 +87,7 @@ func (f *follower) follow(ctx context.Context) error {
 		if time.Since(began) > mostRetry {
 			wait = leastRetry
 		}
-		fmt.Fprintf(f.shell.err, "jackfield: %s; trying again in %s\n", printable(err.Error()), duration(wait))
+		fmt.Fprintf(f.shell.err, "jackfield: %s; trying again\n", printable(err.Error()))
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -159,7 +159,7 @@ func (f *follower) event(kind string, data []byte) error {
 			return f.client.stranger()
 		}
 		fmt.Fprintf(s.out, "%s\n", line)
-	} else if text := f.told(kind, data); text != "" {
+	} else if text := f.line(kind, data); text != "" {
 		fmt.Fprintln(s.out, printable(text))
 	}
 	var n api.Notice
@@ -172,8 +172,8 @@ func (f *follower) event(kind string, data []byte) error {
 	return nil
 }
 
-// told is an event in one line; empty: it is not known here.
-func (f *follower) told(kind string, data []byte) string {
+// line is an event in one line; empty: it is not known here.
+func (f *follower) line(kind string, data []byte) string {
 	var c api.Change
 	var m api.ConnectionChange
 	var n api.Notice

@@ -181,15 +181,15 @@ func (s *shell) showTeam(ctx context.Context, c *client, id string) error {
 	return nil
 }
 
-// create makes something over the API and says so.
-func (s *shell) create(ctx context.Context, r reach, path string, body any, done string) error {
+// create makes something over the API and says so, or how what is there is changed.
+func (s *shell) create(ctx context.Context, r reach, path string, body any, what, change, done string) error {
 	c, err := s.client(r)
 	if err != nil {
 		return err
 	}
 	a, err := c.do(ctx, request{method: http.MethodPost, path: path, body: body}, nil)
 	if err != nil {
-		return err
+		return there(err, what, change)
 	}
 	if s.json {
 		return s.printJSON(json.RawMessage(a.body))
@@ -208,7 +208,8 @@ func (s *shell) teamAddCommand() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.ID = args[0]
-			return s.create(cmd.Context(), r, place("teams"), t, "There is a team "+t.ID+" now. jackfield team join "+shellWord(t.ID)+" SUBJECT puts somebody in.")
+			return s.create(cmd.Context(), r, place("teams"), t, "team "+t.ID, "jackfield team edit "+shellWord(t.ID),
+				"There is a team "+t.ID+" now. jackfield team join "+shellWord(t.ID)+" SUBJECT puts somebody in.")
 		},
 	}
 	r.flags(cmd)
@@ -331,7 +332,7 @@ func (s *shell) memberCommand(use, method, short, done string) *cobra.Command {
 				return err
 			}
 			if s.json {
-				return s.printMaybe(a.body, api.Member{Subject: args[1]})
+				return s.printJSON(json.RawMessage(a.body))
 			}
 			fmt.Fprintf(s.out, "%s %s team %s.\n", printable(args[1]), done, printable(args[0]))
 			return nil
@@ -339,14 +340,6 @@ func (s *shell) memberCommand(use, method, short, done string) *cobra.Command {
 	}
 	r.flags(cmd)
 	return cmd
-}
-
-// printMaybe prints what the gateway said, or otherwise where it said nothing.
-func (s *shell) printMaybe(body []byte, otherwise any) error {
-	if len(body) > 0 {
-		return s.printJSON(json.RawMessage(body))
-	}
-	return s.printJSON(otherwise)
 }
 
 func (s *shell) userCommand() *cobra.Command {
@@ -481,7 +474,7 @@ func (s *shell) userAddCommand() *cobra.Command {
 			u := api.NewUser{Subject: args[0], EditUser: api.EditUser{
 				Name: given("name"), Email: given("email"), Role: jackfield.Role(given("role")), Teams: teams,
 			}}
-			return s.create(cmd.Context(), r, place("users"), u,
+			return s.create(cmd.Context(), r, place("users"), u, "user "+u.Subject, "jackfield user edit "+shellWord(u.Subject),
 				"There is a user "+u.Subject+" now. jackfield key add NAME --user "+shellWord(u.Subject)+" makes a key to come in with.")
 		},
 	}

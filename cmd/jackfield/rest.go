@@ -58,6 +58,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("the gateway answered %d", r.status) }
 
+// there is err, but for something new that is there already: then it says how that is
+// changed.
+func there(err error, what, change string) error {
+	if _, conflict := refusedWith(err, http.StatusConflict); !conflict {
+		return err
+	}
+	return &jackfield.Error{Code: jackfield.Conflict, Message: what + " is there already; " + change + " changes it", Err: err}
+}
+
 // refusedWith is the refusal in the chain of err, when it has this status.
 func refusedWith(err error, status int) (*refusal, bool) {
 	r, ok := errors.AsType[*refusal](err)
@@ -192,10 +201,7 @@ func (c *client) refused(resp *http.Response, body []byte) error {
 		return c.stranger()
 	}
 	r := &refusal{status: resp.StatusCode}
-	message := printable(p.Detail)
-	for _, v := range p.Errors {
-		message += "\n  " + printable(strings.TrimPrefix(strings.TrimPrefix(v.Location, "body.")+": ", ": ")+v.Message)
-	}
+	message := told(p)
 	switch resp.StatusCode {
 	case http.StatusForbidden:
 		message += "; jackfield whoami says who you are and what you may"
@@ -208,6 +214,25 @@ func (c *client) refused(resp *http.Response, body []byte) error {
 		}
 	}
 	return &jackfield.Error{Code: jackfield.Internal, Message: message, Err: r}
+}
+
+// told is a problem in words: in one line, but for a definition and for requests with
+// several faults, which get a line each.
+func told(p api.Problem) string {
+	if len(p.Errors) == 0 || len(p.Errors) == 1 && !strings.HasPrefix(p.Errors[0].Location, "body.definition.") {
+		return printable(strings.TrimPrefix(p.Detail, "body."))
+	}
+	first, _, _ := strings.Cut(p.Errors[0].Message, "; ")
+	head, _, _ := strings.Cut(p.Detail, first)
+	if head = strings.TrimSuffix(strings.TrimSpace(head), ":"); head == "" || head == p.Errors[0].Location {
+		head = "this cannot be taken"
+	}
+	lines := []string{printable(head) + ":"}
+	for _, v := range p.Errors {
+		where := strings.TrimPrefix(strings.TrimPrefix(v.Location, "body."), "definition.")
+		lines = append(lines, "  "+printable(strings.TrimPrefix(where+": ", ": ")+v.Message))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (c *client) stranger() error {

@@ -161,6 +161,8 @@ func note(d api.Definition, v api.ServerStatus) string {
 		return "needs " + needed(v.Needs)
 	case len(d.Problems) > 0:
 		return d.Problems[0]
+	case d.Disabled:
+		return "switched off (enabled: false)"
 	case v.State == api.StateInvalid || v.State == api.StateFailed:
 		return v.Reason
 	case d.Extends:

@@ -188,13 +188,13 @@ func TestServersAreAddedFromFlagsFilesAndCommandLines(t *testing.T) {
 	}
 	f := newFakeAPI(t)
 	for want, args := range map[string][]string{
-		"how is x reached?":             {"x"},
-		"something is missing":          {"--url", "https://x.example.com"},
-		"is not NAME=VALUE":             {"x", "--header", "novalue"},
-		"is not PATH=VALUE":             {"x", "--set", "novalue"},
-		"leads nowhere":                 {"x", "--set", "a..b=1"},
-		"cannot be set in text":         {"x", "--url", "https://x", "--set", "url.b=1"},
-		"say what the server is called": {"-f", yaml},
+		"how is x reached?":                          {"x"},
+		"something is missing":                       {"--url", "https://x.example.com"},
+		"is not NAME=VALUE":                          {"x", "--header", "novalue"},
+		"is not PATH=VALUE":                          {"x", "--set", "novalue"},
+		"leads nowhere":                              {"x", "--set", "a..b=1"},
+		"cannot be set in text":                      {"x", "--url", "https://x", "--set", "url.b=1"},
+		"say what the server is called":              {"-f", yaml},
 		`holds no server "three"; it holds one, two`: {"three", "-f", several},
 		"holds 2 servers; name one":                  {"-f", several, "--title", "t"},
 		"no such file":                               {"x", "-f", filepath.Join(dir, "nowhere")},
@@ -214,10 +214,10 @@ func TestWhatCannotBeDefinedIsToldAndTheRestIsDefined(t *testing.T) {
 	f := newFakeAPI(t)
 	code, out, errs := f.run(`{"mcpServers":{"good":{"url":"https://g.example.com"},"bad":{"url":"http://10.0.0.1"}}}`, "server", "add", "-f", "-", "--yes")
 	if code != exitFailure || f.definitionOf("servers/good@app") == "null" || f.definitionOf("servers/bad@app") != "null" ||
-		!strings.Contains(errs, "jackfield: bad: the definition cannot be taken\n  definition.url: 10.0.0.1 is a private address\n") || !strings.Contains(out, "good is defined (app).") {
+		!strings.Contains(errs, "jackfield: bad: the definition cannot be taken:\n  url: 10.0.0.1 is a private address\n  title: is wrong as well\n") || !strings.Contains(out, "good is defined (app).") {
 		t.Errorf("code %d\n%s%s", code, out, errs)
 	}
-	if code, _, errs := f.run("", "server", "add", "bad", "--url", "http://10.0.0.1", "--yes"); code != exitUsage || !strings.HasPrefix(errs, "jackfield: the definition cannot be taken\n") {
+	if code, _, errs := f.run("", "server", "add", "bad", "--url", "http://10.0.0.1", "--yes"); code != exitUsage || !strings.HasPrefix(errs, "jackfield: the definition cannot be taken:\n") {
 		t.Errorf("code %d\n%s", code, errs)
 	}
 	if code, _, errs := f.run("", "server", "add", "good", "--url", "https://g.example.com", "--yes"); code != exitConflict || !strings.Contains(errs, "is there already") {
@@ -246,9 +246,9 @@ func TestAnOverlayIsLaidOrChanged(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"for which team?":        {"github", "--disable"},
-		"exclude one another":    {"github", "--team", "a", "--disable", "--enable"},
-		"say what is different":  {"github", "--team", "a"},
+		"for which team?":       {"github", "--disable"},
+		"exclude one another":   {"github", "--team", "a", "--disable", "--enable"},
+		"say what is different": {"github", "--team", "a"},
 	} {
 		if code, _, errs := f.run("", append([]string{"server", "overlay"}, args...)...); code != exitUsage || !strings.Contains(errs, want) {
 			t.Errorf("%q: code %d, %s", args, code, errs)

@@ -440,7 +440,7 @@ func (c *client) postServer(ctx context.Context, d draft, scope string, dry bool
 		method: http.MethodPost, path: place("servers"), query: query,
 		body: api.NewServer{Name: d.name, Scope: fullScope(scope), Definition: api.Document(encode(d.doc))},
 	}, nil)
-	return a.body, err
+	return a.body, there(err, d.name, "jackfield server edit "+shellWord(d.name))
 }
 
 // showNew shows a definition that is to be written, as the gateway would keep it, and
@@ -465,26 +465,32 @@ func (s *shell) showNew(d draft, body []byte) {
 
 // sayDefined says what can be done with a server now.
 func (s *shell) sayDefined(ctx context.Context, c *client, name string, body []byte) {
-	var d struct {
-		Scope      string
-		ShadowedBy string
-	}
+	var d api.Definition
 	if json.Unmarshal(body, &d) != nil {
 		return
 	}
-	fmt.Fprintf(s.out, "%s is defined (%s).", printable(name), printable(d.Scope))
+	team, overlay := strings.CutPrefix(d.Scope, "team:")
+	switch {
+	case overlay && d.Extends && d.Disabled:
+		fmt.Fprintf(s.out, "%s is hidden from team %s.", printable(name), printable(team))
+	case overlay && d.Extends:
+		fmt.Fprintf(s.out, "%s is different for team %s.", printable(name), printable(team))
+	default:
+		fmt.Fprintf(s.out, "%s is defined (%s).", printable(name), printable(d.Scope))
+	}
 	if d.ShadowedBy != "" {
-		fmt.Fprintf(s.out, " But %s has the same name and counts instead.\n", printable(d.ShadowedBy))
+		fmt.Fprintf(s.out, " But %s has the same name and counts instead.\n", printable(string(d.ShadowedBy)))
 		return
 	}
-	s.sayNext(ctx, c, name)
+	s.sayNext(ctx, c, name, d.ID)
 }
 
-// sayNext ends a line with what a server still needs, or how to use it.
-func (s *shell) sayNext(ctx context.Context, c *client, name string) {
+// sayNext ends a line with what a server still needs, or how to use it; id is the
+// definition that was spoken of, which may not be the one that the person sees.
+func (s *shell) sayNext(ctx context.Context, c *client, name string, id jackfield.ServerID) {
 	v, err := c.server(ctx, name)
 	switch {
-	case err != nil: // not seen by whoever defined it
+	case err != nil || id != "" && v.ID != id:
 		fmt.Fprintln(s.out)
 	case len(v.Needs) > 0:
 		fmt.Fprintf(s.out, " It still needs your %s: jackfield var set %s\n", printable(needed(v.Needs)), shellWord(name))
@@ -587,8 +593,12 @@ func (s *shell) sayChanged(ctx context.Context, c *client, name, what string, bo
 	if s.json {
 		return s.printJSON(json.RawMessage(body))
 	}
+	var d api.Definition
+	if json.Unmarshal(body, &d) != nil {
+		return c.stranger()
+	}
 	fmt.Fprintf(s.out, "%s is changed.", printable(what))
-	s.sayNext(ctx, c, name)
+	s.sayNext(ctx, c, name, d.ID)
 	return nil
 }
 

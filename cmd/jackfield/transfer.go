@@ -22,8 +22,7 @@ func (s *shell) exportCommand() *cobra.Command {
 		Use:   "export [FILE]",
 		Short: "Write everything but secrets as one JSON document",
 		Long: `Writes teams, users and definitions as one JSON document, to FILE or stdout. Secrets
-are not in it, and neither are keys and what people entered; which variables are set
-is. For admins.
+are not in it, and neither are keys and what people entered. For admins.
 
   jackfield export state.json
   jackfield import-state state.json --url https://other.example.com   elsewhere, as to PostgreSQL

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -53,7 +52,7 @@ func parseTree(name string, src []byte) (*document.Node, error) {
 		}
 		return nil, &exitError{exitUsage, errors.New(strings.Join(lines, "\n"))}
 	}
-	return n, nil
+	return normal(n), nil
 }
 
 // readTree reads a YAML or JSON file; "-" is stdin.
@@ -177,64 +176,36 @@ func without(n *document.Node, p path) *document.Node {
 	return out
 }
 
-// encode is n as JSON; numbers that only YAML knows become text.
-func encode(n *document.Node) json.RawMessage {
-	var b bytes.Buffer
-	encodeTo(&b, n)
-	return b.Bytes()
+// normal is n without what only YAML has: True becomes true, and numbers that JSON
+// does not know become text.
+func normal(n *document.Node) *document.Node {
+	if n == nil {
+		return nil
+	}
+	out := &document.Node{Pos: n.Pos, Kind: n.Kind, Text: n.Text}
+	switch {
+	case n.Kind == document.Bool:
+		out.Text = strings.ToLower(n.Text)
+	case n.Kind == document.Number && !json.Valid([]byte(n.Text)):
+		out.Kind = document.String
+	}
+	for _, item := range n.Items {
+		out.Items = append(out.Items, normal(item))
+	}
+	for _, f := range n.Fields {
+		out.Fields = append(out.Fields, document.Field{Pos: f.Pos, Key: f.Key, Value: normal(f.Value)})
+	}
+	return out
 }
 
-func encodeTo(b *bytes.Buffer, n *document.Node) {
-	if n.IsNull() {
-		b.WriteString("null")
-		return
-	}
-	switch n.Kind {
-	case document.Map:
-		b.WriteByte('{')
-		for i, f := range n.Fields {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.Write(quoted(f.Key))
-			b.WriteByte(':')
-			encodeTo(b, f.Value)
-		}
-		b.WriteByte('}')
-	case document.List:
-		b.WriteByte('[')
-		for i, item := range n.Items {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			encodeTo(b, item)
-		}
-		b.WriteByte(']')
-	case document.Bool:
-		b.WriteString(strings.ToLower(n.Text))
-	default:
-		if n.Kind == document.Number && json.Valid([]byte(n.Text)) {
-			b.WriteString(n.Text)
-			return
-		}
-		b.Write(quoted(n.Text))
-	}
-}
-
-// quoted is text as JSON writes it, with <, > and & as they are.
-func quoted(text string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(text) // text always can
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
+// encode is n as JSON.
+func encode(n *document.Node) json.RawMessage { return n.AppendJSON(nil) }
 
 // indented is n as people read JSON.
 func indented(n *document.Node) string {
 	var b bytes.Buffer
 	if err := json.Indent(&b, encode(n), "", "  "); err != nil {
-		return fmt.Sprintf("%s", encode(n))
+		return string(encode(n))
 	}
 	return b.String()
 }

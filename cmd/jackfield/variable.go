@@ -188,7 +188,7 @@ func (s *shell) setVariables(ctx context.Context, c *client, args []string, u fo
 	}
 	if len(values) == 0 {
 		fmt.Fprintf(s.out, "%s has all that it needs.", printable(server))
-		s.sayNext(ctx, c, server)
+		s.sayNext(ctx, c, server, "")
 		return nil
 	}
 	return s.putVariables(ctx, c, server, u, values, "Kept.")
@@ -210,7 +210,7 @@ func (s *shell) putVariables(ctx context.Context, c *client, server string, u fo
 		fmt.Fprintln(s.out, done)
 	default:
 		fmt.Fprint(s.out, done)
-		s.sayNext(ctx, c, server)
+		s.sayNext(ctx, c, server, "")
 	}
 	return nil
 }
