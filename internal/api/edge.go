@@ -204,7 +204,7 @@ func checkRequest(r *http.Request, op *huma.Operation) (url.Values, error) {
 			params = append(params, p.Name)
 		}
 	}
-	if err := checkQuery(r.URL.Path, query, params); err != nil {
+	if err = checkQuery(r.URL.Path, query, params); err != nil {
 		return nil, err
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {

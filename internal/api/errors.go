@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -136,9 +137,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 func problem(w http.ResponseWriter, p *Problem) {
 	p.Title = http.StatusText(p.Status)
-	for name, values := range p.GetHeaders() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.GetHeaders())
 	answer(w, p.Status, p.ContentType(""), p)
 }
 

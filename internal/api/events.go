@@ -86,7 +86,8 @@ func (e *Events) Cut(match func(jackfield.Principal) bool, reason error) {
 	}
 }
 
-// DialStart, DialDone and Closed are what pool.Trace has under these names.
+// DialStart says that a dial has begun. It, DialDone and Closed are what pool.Trace
+// has under these names.
 func (e *Events) DialStart(k pool.Key) {
 	e.moved(k, Key{State: StateConnecting, Stage: "dialing"})
 }
@@ -239,7 +240,7 @@ func (e *Events) keep(changes []record.Change) {
 // changeOf is an entry of the log as the API tells it.
 func changeOf(c record.Change) Change {
 	out := Change{Number: c.Number, Kind: string(c.Kind), ID: c.ID, Gone: c.Gone, At: c.At.UTC(), By: c.By}
-	switch c.Kind {
+	switch c.Kind { //nolint:exhaustive // the ids of the others are names
 	case record.Server:
 		if at := strings.LastIndexByte(c.ID, '/'); at >= 0 {
 			out.Scope, out.Name = c.ID[:at], c.ID[at+1:]

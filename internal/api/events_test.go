@@ -33,7 +33,6 @@ func (e event) into(t *testing.T, v any) {
 type ear struct {
 	t      *testing.T
 	events chan event
-	beats  int
 	leave  context.CancelFunc
 }
 
@@ -43,7 +42,7 @@ func (w *world) hear(who, last string) *ear {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	client, server := net.Pipe()
 	e := &ear{t: w.t, events: make(chan event), leave: func() { cancel(); _ = client.Close() }}
-	r := httptest.NewRequest("GET", base+"/events", http.NoBody).WithContext(ctx)
+	r := httptest.NewRequest(http.MethodGet, base+"/events", http.NoBody).WithContext(ctx)
 	r.Header.Set("Authorization", "Bearer "+who)
 	if last != "" {
 		r.Header.Set("Last-Event-ID", last)

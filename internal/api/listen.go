@@ -177,6 +177,6 @@ func (s *listening) ownKey(id string) bool {
 	if s.People == nil {
 		return false
 	}
-	_, err := s.People.Keys().Get(s.view.who, id)
+	_, err := s.People.Keys().Get(s.who, id)
 	return err == nil
 }

@@ -73,15 +73,15 @@ func listed[T, S any](p Paging, list func(after string, most int) ([]T, error), 
 	return shown, next, nil
 }
 
-// OneID and OneSubject are in the input of what is about one thing.
-type (
-	OneID struct {
-		ID string `path:"id" maxLength:"320"`
-	}
-	OneSubject struct {
-		Subject string `path:"subject" maxLength:"256" doc:"a / in it is written %2F"`
-	}
-)
+// OneID is in the input of what is about one thing.
+type OneID struct {
+	ID string `path:"id" maxLength:"320" doc:"a / in it is written %2F"`
+}
+
+// OneSubject is in the input of what is about one user.
+type OneSubject struct {
+	Subject string `path:"subject" maxLength:"256" doc:"a / in it is written %2F"`
+}
 
 func (e *edge) userRoutes() {
 	users, tags := e.People.Users(), []string{"people"}

@@ -20,9 +20,6 @@ const (
 	StateInvalid    = "invalid"    // the definition cannot be used; nothing is dialed
 )
 
-// kinds are the kinds of listing.
-var kinds = []string{"tools", "prompts", "resources", "templates"}
-
 // Listing is what the catalog holds of one kind of thing that a server lists.
 type Listing struct {
 	Kind      string    // tools, prompts, resources or templates

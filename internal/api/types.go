@@ -274,7 +274,7 @@ type NewValue struct {
 }
 
 // APIKey is what a program sends to prove who it is.
-type APIKey struct {
+type APIKey struct { //nolint:revive // a Key is a connection
 	ID        string         `json:"id" doc:"its public part; file:NAME for those of the configuration"`
 	Name      string         `json:"name"`
 	Source    string         `json:"source" enum:"file,store" doc:"file: the operator's configuration, which the API does not change"`
@@ -292,7 +292,7 @@ type APIKey struct {
 }
 
 // APIKeyList is the answer of GET /keys.
-type APIKeyList struct {
+type APIKeyList struct { //nolint:revive // as APIKey
 	Keys []APIKey `json:"keys"`
 	Page
 }
