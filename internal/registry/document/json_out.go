@@ -15,6 +15,9 @@ func ParseJSON(src []byte, r *Report) *Node {
 		r.Fault(Pos{}, "this is not UTF-8", "send it as UTF-8")
 		return nil
 	}
+	if n := quickJSON(src); n != nil {
+		return n
+	}
 	return parseJSON(src, r)
 }
 
