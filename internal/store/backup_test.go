@@ -19,7 +19,7 @@ import (
 func TestABackupIsOneMomentOfAStoreThatIsBeingWritten(t *testing.T) {
 	s := at(t, Options{Dir: t.TempDir()})
 	save(t, s, full())
-	write(t, s, put("a", "0"), put("b", "0"), record.Write{Ref: server("secret"), Sealed: []byte("x"), Seal: 7})
+	write(t, s, record.Write{Ref: server("secret"), Sealed: []byte("x"), Seal: 7}, put("a", "0"), put("b", "0"))
 	ctx, stop := context.WithCancel(t.Context())
 	var writing sync.WaitGroup
 	writing.Go(func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ const (
 	openAtMost     = 8 // connections to the database
 	openIdle       = 4
 	connectionLife = 30 * time.Minute
+	migrateAgain   = 200 * time.Millisecond // while another process migrates
 )
 
 func (s *Store) openPostgres(ctx context.Context, o Options) error {
@@ -72,31 +74,50 @@ func parseDSN(dsn jackfield.Secret) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// migrateAlone migrates while no other process does. A transaction holds the lock:
-// poolers leave it its connection, and it ends with its process. The migrations run
-// on another connection, so after a kill the last of them may still be ending when
-// the next process has the lock, and fail it; then that one looks again.
+// migrateAlone migrates while no other process does.
 func (s *Store) migrateAlone(ctx context.Context) error {
+	for {
+		done, err := s.tryMigrate(ctx)
+		if done || err != nil {
+			return err
+		}
+		timer := time.NewTimer(migrateAgain/2 + rand.N(migrateAgain)) //nolint:gosec // it only spreads who comes when
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// tryMigrate migrates unless another process does. A transaction holds the lock:
+// poolers leave it its connection, and it ends with its process. Nobody waits for the
+// lock in the database, where whoever waits has a connection of the pooler that the
+// one with the lock may need. For the migrations run on another connection: after a
+// kill the last of them may still be ending when the next process has the lock, and
+// fail it; then that one looks again.
+func (s *Store) tryMigrate(ctx context.Context) (done bool, err error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = tx.Rollback() }() // there is nothing in it but the lock
-	if _, err := tx.ExecContext(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '3min', true)"); err != nil {
-		return err
+	if err = tx.QueryRowContext(ctx, "SELECT pg_try_advisory_xact_lock($1)", int64(lockMigrations)).Scan(&done); err != nil || !done {
+		return false, err
 	}
-	if _, err := tx.ExecContext(ctx, s.engine.alone, int64(lockMigrations)); err != nil {
-		return err
+	if _, err = tx.ExecContext(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '3min', true)"); err != nil {
+		return false, err
 	}
 	if err = s.migrate(ctx); madeMeanwhile(err) {
 		err = s.migrate(ctx)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = s.db.ExecContext(ctx, `CREATE OR REPLACE FUNCTION now_ms() RETURNS BIGINT LANGUAGE sql VOLATILE
 		AS 'SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)'`)
-	return err
+	return err == nil, err
 }
 
 // madeMeanwhile reports whether err says that something is there already.
