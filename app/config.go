@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -249,7 +248,7 @@ func (c *Config) NeedsRestart(newer *Config) []string {
 		{"listen", c.Listen == newer.Listen},
 		{"publicURL", c.PublicURL == newer.PublicURL},
 		{"data", c.Data == newer.Data},
-		{"auth", reflect.DeepEqual(c.Auth, newer.Auth)},
+		{"auth", c.Auth.Token == newer.Auth.Token && c.Auth.TokenFile == newer.Auth.TokenFile && c.Auth.Open() == newer.Auth.Open()},
 		{"store", c.Store == newer.Store},
 		{"limits", c.Limits == newer.Limits},
 		{"egress", slices.Equal(c.Egress.Allow, newer.Egress.Allow)},

@@ -126,6 +126,10 @@ func (l *loader) keys() []Key {
 			continue
 		}
 		names = append(names, f.Name)
+		if slices.ContainsFunc(keys, func(k Key) bool { return k.Hash == f.Hash }) {
+			l.report.Fault(at, fmt.Sprintf("auth.keys: %q has the same key as another", f.Name), "make one for each with jackfield key hash")
+			continue
+		}
 		k := Key{Name: f.Name, Hash: f.Hash, User: f.User, Teams: f.Teams, Role: jackfield.Role(f.Role), Servers: f.Servers}
 		if f.Expires != "" {
 			var ok bool

@@ -110,7 +110,10 @@ func classify(err error) pool.Failure {
 		out.Stage, out.Temporary, out.RetryAfter, out.DialStage = e.Stage, e.Temporary, e.RetryAfter, e.DialStage
 		return out
 	}
-	out.Stage, out.Temporary = "dial", true
+	// What stands in the way before anything is dialed: a value that is missing, or one
+	// that nobody could be reached with. Time mends the store and Vault, and not those.
+	code := jackfield.CodeOf(err)
+	out.Stage, out.Temporary = "dial", code != jackfield.AuthRequired && code != jackfield.Invalid
 	return out
 }
 

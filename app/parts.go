@@ -104,7 +104,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Limits: pool.Limits{
 			DialsProcess: limits.Dials.Total, DialsServer: limits.Dials.PerServer, DialsOwner: limits.Dials.PerOwner,
 			Queue: limits.Queue.Total, QueueServer: limits.Queue.PerServer,
-			OpenProcess: limits.Connections.Total, OpenServer: limits.Connections.PerServer, OpenOwner: share(limits.Connections),
+			OpenProcess: limits.Connections.Total, OpenServer: limits.Connections.PerServer, OpenOwner: p.share(limits.Connections, 64),
 			ChildrenOwner: cmp.Or(limits.Programs.PerOwner, programs),
 			Idle:          limits.Idle, Drain: limits.Drain,
 		},
@@ -117,7 +117,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 		Connections: p.board,
 		Catalog:     p.catalog,
 		Limits: broker.Limits{
-			Call: limits.Call, Calls: limits.Calls.Total, OwnerCalls: share(limits.Calls), Result: int(limits.Result),
+			Call: limits.Call, Calls: limits.Calls.Total, OwnerCalls: p.share(limits.Calls, 1024), Result: int(limits.Result),
 		},
 		Trace: p.brokerTrace(),
 	})
@@ -156,10 +156,15 @@ func wayOut(c Egress) (*egress.Clients, error) {
 // programs is how many child processes one owner may have.
 const programs = 128
 
-// share is how many connections, or calls, one owner may have. Without sign-in everybody is
-// one principal, so unless the configuration says otherwise its share is whatever
-// there is.
-func share(b Budget) int { return cmp.Or(b.PerOwner, b.Total, math.MaxInt) }
+// share is how many connections, or calls, one owner may have, if the configuration
+// does not say. Where nobody says who they are everybody is one principal, and its
+// share is whatever there is.
+func (p *parts) share(b Budget, fair int) int {
+	if len(p.config.Auth.Keys) > 0 || p.config.Auth.Required && p.config.Auth.Token == "" {
+		return cmp.Or(b.PerOwner, fair)
+	}
+	return cmp.Or(b.PerOwner, b.Total, math.MaxInt)
+}
 
 // The paths of the gateway, below which stands one for each server.
 const (

@@ -25,12 +25,16 @@ func (a *App) Reload() error {
 	for _, problem := range problems {
 		a.log.Warn("the configuration has a problem", slog.String("problem", problem.String()))
 	}
+	a.parts.lose(a.parts.directory.Configure(directoryKeys(config.Auth.Keys)))
 	change, err := a.parts.apply(config, problems)
 	if err != nil {
 		return err
 	}
 	a.warm()
 	a.log.Info("configuration taken over", slog.Int("servers", len(config.Servers)), slog.String("change", change.String()))
+	if a.opts.Config.Auth.Open() && !config.Auth.Open() {
+		a.log.Warn("the gateway goes on to take callers without a key until it is started again")
+	}
 	if names := a.opts.Config.NeedsRestart(config); len(names) > 0 {
 		a.log.Warn("these settings changed and take effect with the next start", slog.Any("settings", names))
 	}

@@ -14,11 +14,11 @@ import (
 // learn how close it was.
 var (
 	errNothing = jackfield.Errorf(jackfield.AuthRequired,
-		"this gateway asks who you are: send \"Authorization: Bearer KEY\" with an API key or the gateway's token; an admin makes keys with jackfield key new")
+		"this gateway asks who you are: send \"Authorization: Bearer KEY\" with an API key or the gateway's token; an admin makes keys with jackfield key add")
 	errForm = jackfield.Errorf(jackfield.AuthRequired,
 		"the Authorization header that was sent is not understood; send it once, as \"Authorization: Bearer KEY\" with an API key or the gateway's token")
 	errUnknown = jackfield.Errorf(jackfield.AuthRequired,
-		"the key or token that was sent is not one of this gateway's, or not any more; look at auth.token in its configuration, or make another key with jackfield key new")
+		"the key or token that was sent is not one of this gateway's, or not any more; look at auth.token in its configuration, or make another key with jackfield key add")
 )
 
 // Authenticate says who sent a request. Its errors have the code AuthRequired. What it
@@ -58,7 +58,7 @@ func (d *Directory) identify(text string) (jackfield.Principal, error) {
 	case k.principal.Subject == "":
 		return jackfield.Principal{}, jackfield.Errorf(jackfield.AuthRequired, "the key %s is refused: %s", quoted(k.Name), k.refused)
 	case !k.Expires.IsZero() && k.expired(time.Now()):
-		return jackfield.Principal{}, jackfield.Errorf(jackfield.AuthRequired, "the key %s is refused: %s; make another one with jackfield key new",
+		return jackfield.Principal{}, jackfield.Errorf(jackfield.AuthRequired, "the key %s is refused: %s; make another one with jackfield key add",
 			quoted(k.Name), k.expiry())
 	}
 	return k.principal, nil

@@ -34,11 +34,11 @@ type Directory struct {
 
 	token    digest
 	hasToken bool
-	fileKeys map[[8]byte]*key // by the beginning of the digest
 
 	wake chan struct{} // tells Run that keys have changed
 
-	mu            sync.RWMutex // guards what follows, and everything in it
+	mu            sync.RWMutex     // guards what follows, and everything in it
+	fileKeys      map[[8]byte]*key // by the beginning of the digest
 	users         shelf[user]
 	teams         shelf[team]
 	keys          shelf[key]          // those of the file as well
@@ -110,7 +110,13 @@ func New(o Options) *Directory {
 	if o.Token != "" {
 		d.token, d.hasToken = digestOf(o.Token.Reveal()), true
 	}
-	for _, f := range o.Keys {
+	d.configureLocked(o.Keys, time.Now())
+	return d
+}
+
+// configureLocked adds the keys of the configuration. Nobody else has d, or mu is held.
+func (d *Directory) configureLocked(keys []FileKey, now time.Time) {
+	for _, f := range keys {
 		sum, ok := parseHash(f.Hash)
 		k := &key{id: filePrefix + f.Name, file: true, digest: sum, keyBody: keyBody{
 			Name: f.Name, User: f.User, Role: f.Role, Teams: tidy(f.Teams), Servers: tidy(f.Servers), Expires: f.Expires,
@@ -121,9 +127,43 @@ func New(o Options) *Directory {
 		d.fileKeys[[8]byte(sum[:])] = k
 		d.keys.add([]*key{k})
 		d.bySubject[k.subject()] = append(d.bySubject[k.subject()], k)
-		d.decideLocked(k, time.Now())
+		d.decideLocked(k, now)
 	}
-	return d
+}
+
+// Configure takes over the keys of a configuration that changed. What it returns is
+// everybody who lost something by it.
+func (d *Directory) Configure(keys []FileKey) []Lost {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := &taking{d: d, news: &news{}, lost: map[string]string{}, touched: map[string]bool{}, now: time.Now(), every: true}
+	var before []*key
+	var ids []string
+	for _, k := range d.keys.order {
+		if k.file {
+			before, ids = append(before, k), append(ids, k.id)
+		}
+	}
+	for _, k := range before {
+		d.forgetLocked(k)
+	}
+	d.keys.drop(ids)
+	clear(d.fileKeys)
+	d.configureLocked(keys, t.now)
+	for _, was := range before {
+		switch k := d.keys.byID[was.id]; {
+		case k != nil && k.digest == was.digest && k.subject() == was.subject():
+			k.principal = was.principal // to be compared with what it is now
+		case was.principal.Subject != "":
+			t.losses = append(t.losses, Lost{Subject: was.subject(), Credential: was.id, Reason: "the key " + quoted(was.Name) + " is not in the configuration any more"})
+		}
+	}
+	t.decideLocked()
+	select {
+	case d.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+	return t.losses
 }
 
 // filePrefix is what the ids of file keys begin with, and of no others.

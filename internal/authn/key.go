@@ -60,7 +60,7 @@ func (k FileKey) Check() error {
 		faults.subject("user", k.User)
 	}
 	if _, ok := parseHash(k.Hash); !ok {
-		faults.add("hash", `is not "sha256:" and 64 hex digits; jackfield key hash makes it of a key, and jackfield key new --offline makes both`)
+		faults.add("hash", `is not "sha256:" and 64 hex digits; jackfield key hash makes a key and its hash`)
 	}
 	if k.User == "" && reserved(k.Name) {
 		faults.add("name", "%q is somebody already; choose another one, or say whose key it is with user", k.Name)
