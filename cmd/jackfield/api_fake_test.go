@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -196,9 +197,7 @@ func (f *fakeAPI) thing(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"title", "description", "name", "email", "role", "teams", "disabled"} {
 			delete(next, name)
 		}
-		for name, value := range v {
-			next[name] = value
-		}
+		maps.Copy(next, v)
 	}
 	f.put(w, r, key, next, http.StatusOK)
 }

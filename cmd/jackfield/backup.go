@@ -66,14 +66,14 @@ func (s *shell) backup(ctx context.Context, c *client, file string, force bool) 
 	in := &counted{from: resp.Body, line: s.live(), whole: resp.ContentLength}
 	err = create(file, func(out io.Writer) error {
 		head := make([]byte, len(sqliteHead))
-		if _, err := io.ReadFull(in, head); err != nil || string(head) != sqliteHead {
+		if _, bad := io.ReadFull(in, head); bad != nil || string(head) != sqliteHead {
 			return c.stranger()
 		}
-		if _, err := out.Write(head); err != nil {
-			return err
+		if _, bad := out.Write(head); bad != nil {
+			return bad
 		}
-		if _, err := io.Copy(out, in); err != nil {
-			return jackfield.Errorf(jackfield.Unavailable, "the backup ended too early, after %s; nothing was written: %w", size(in.read), err)
+		if _, bad := io.Copy(out, in); bad != nil {
+			return jackfield.Errorf(jackfield.Unavailable, "the backup ended too early, after %s; nothing was written: %w", size(in.read), bad)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -549,4 +550,14 @@ func (s *shell) userSwitchCommand(use, short string, off bool) *cobra.Command {
 	r.flags(cmd)
 	k.flags(cmd)
 	return cmd
+}
+
+// roles as flags complete them.
+func roles() []string {
+	var all []string
+	for _, r := range jackfield.Roles() {
+		all = append(all, string(r))
+	}
+	slices.Sort(all)
+	return all
 }

@@ -79,20 +79,20 @@ func (s *shell) change(ctx context.Context, c *client, r resource, k consent, ed
 	}
 	mine := edits(was.doc, sent)
 	for range maxTries {
-		done, err := s.review(ctx, c, r, k, was, sent)
-		if _, lost := refusedWith(err, http.StatusPreconditionFailed); !lost {
-			return done, err
+		done, lost := s.review(ctx, c, r, k, was, sent)
+		if !refusedWith(lost, http.StatusPreconditionFailed) {
+			return done, lost
 		}
 		now, gone := c.load(ctx, r)
 		if gone != nil {
-			return nil, errors.Join(err, gone)
+			return nil, errors.Join(lost, gone)
 		}
 		fmt.Fprintf(s.err, "Meanwhile somebody else changed %s:\n", printable(r.what))
 		s.showEdits(edits(was.doc, now.doc))
 		if k.yes || !s.attended() {
-			return nil, err
+			return nil, lost
 		}
-		if err := s.agreed(ctx, consent{}, "Look at your change again, on top of that?"); err != nil {
+		if err = s.agreed(ctx, consent{}, "Look at your change again, on top of that?"); err != nil {
 			return nil, err
 		}
 		was = now
@@ -144,7 +144,7 @@ func (s *shell) remove(ctx context.Context, c *client, r resource, k consent, qu
 	if k.dry {
 		return nil
 	}
-	if err := s.agreed(ctx, k, question); err != nil {
+	if err = s.agreed(ctx, k, question); err != nil {
 		return err
 	}
 	if _, err = c.do(ctx, request{method: http.MethodDelete, path: r.path, query: r.query, match: was.match}, nil); err != nil {

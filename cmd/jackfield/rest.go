@@ -61,16 +61,16 @@ func (r *refusal) Error() string { return fmt.Sprintf("the gateway answered %d",
 // there is err, but for something new that is there already: then it says how that is
 // changed.
 func there(err error, what, change string) error {
-	if _, conflict := refusedWith(err, http.StatusConflict); !conflict {
+	if !refusedWith(err, http.StatusConflict) {
 		return err
 	}
 	return &jackfield.Error{Code: jackfield.Conflict, Message: what + " is there already; " + change + " changes it", Err: err}
 }
 
-// refusedWith is the refusal in the chain of err, when it has this status.
-func refusedWith(err error, status int) (*refusal, bool) {
+// refusedWith reports whether err is a refusal with this status.
+func refusedWith(err error, status int) bool {
 	r, ok := errors.AsType[*refusal](err)
-	return r, ok && r.status == status
+	return ok && r.status == status
 }
 
 // do asks the API and decodes the answer; into may be nil.

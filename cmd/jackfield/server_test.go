@@ -116,7 +116,7 @@ func TestTheEditorIsOpenedUntilItIsJSON(t *testing.T) {
 	f.width = 100
 	script := filepath.Join(t.TempDir(), "editor")
 	text := "#!/bin/sh\ncp \"$1\" " + script + ".saw\nif [ -e " + script + ".twice ]; then\nsed -i 's/\"GitHub\"/\"GH\"/; s/^BROKEN$//' \"$1\"\nelse\n: > " + script + ".twice; echo BROKEN >> \"$1\"\nfi\n"
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil { //nolint:gosec // it is to be run
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	f.env["EDITOR"] = script
@@ -212,16 +212,16 @@ func TestServersAreAddedFromFlagsFilesAndCommandLines(t *testing.T) {
 
 func TestWhatCannotBeDefinedIsToldAndTheRestIsDefined(t *testing.T) {
 	f := newFakeAPI(t)
-	code, out, errs := f.run(`{"mcpServers":{"good":{"url":"https://g.example.com"},"bad":{"url":"http://10.0.0.1"}}}`, "server", "add", "-f", "-", "--yes")
+	code, out, said := f.run(`{"mcpServers":{"good":{"url":"https://g.example.com"},"bad":{"url":"http://10.0.0.1"}}}`, "server", "add", "-f", "-", "--yes")
 	if code != exitFailure || f.definitionOf("servers/good@app") == "null" || f.definitionOf("servers/bad@app") != "null" ||
-		!strings.Contains(errs, "jackfield: bad: the definition cannot be taken:\n  url: 10.0.0.1 is a private address\n  title: is wrong as well\n") || !strings.Contains(out, "good is defined (app).") {
-		t.Errorf("code %d\n%s%s", code, out, errs)
+		!strings.Contains(said, "jackfield: bad: the definition cannot be taken:\n  url: 10.0.0.1 is a private address\n  title: is wrong as well\n") || !strings.Contains(out, "good is defined (app).") {
+		t.Errorf("code %d\n%s%s", code, out, said)
 	}
-	if code, _, errs := f.run("", "server", "add", "bad", "--url", "http://10.0.0.1", "--yes"); code != exitUsage || !strings.HasPrefix(errs, "jackfield: the definition cannot be taken:\n") {
-		t.Errorf("code %d\n%s", code, errs)
+	if code, _, said = f.run("", "server", "add", "bad", "--url", "http://10.0.0.1", "--yes"); code != exitUsage || !strings.HasPrefix(said, "jackfield: the definition cannot be taken:\n") {
+		t.Errorf("code %d\n%s", code, said)
 	}
-	if code, _, errs := f.run("", "server", "add", "good", "--url", "https://g.example.com", "--yes"); code != exitConflict || !strings.Contains(errs, "is there already") {
-		t.Errorf("code %d\n%s", code, errs)
+	if code, _, said = f.run("", "server", "add", "good", "--url", "https://g.example.com", "--yes"); code != exitConflict || !strings.Contains(said, "is there already") {
+		t.Errorf("code %d\n%s", code, said)
 	}
 	code, out, _ = f.run("", "server", "add", "json", "--url", "https://g.example.com", "--yes", "--json")
 	if code != exitOK || !strings.HasPrefix(out, "{\n  \"definition\": {\n") {

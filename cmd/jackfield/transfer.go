@@ -138,7 +138,7 @@ func (s *shell) importState(ctx context.Context, c *client, file string, k conse
 	if k.dry || result.Added+result.Changed == 0 {
 		return left(result)
 	}
-	if err := s.agreed(ctx, k, "Take it?"); err != nil {
+	if err = s.agreed(ctx, k, "Take it?"); err != nil {
 		return err
 	}
 	if result, err = s.postImport(ctx, c, src, false); err != nil {

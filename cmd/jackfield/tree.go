@@ -158,7 +158,7 @@ func with(n *document.Node, p path, value *document.Node) (*document.Node, error
 // without is n with nothing where the path leads, and no map on the way that would
 // be empty then.
 func without(n *document.Node, p path) *document.Node {
-	if n == nil || n.Kind != document.Map || at(n, p) == nil {
+	if len(p) == 0 || n == nil || n.Kind != document.Map || at(n, p) == nil {
 		return n
 	}
 	out := &document.Node{Kind: document.Map}

@@ -244,9 +244,9 @@ func (s *shell) entered(ctx context.Context, server string, all []api.Variable, 
 			name, shellWord(server), name)
 	case given:
 	case len(args) == 2:
-		raw, err := io.ReadAll(io.LimitReader(s.in, maxAnswer))
-		if err != nil {
-			return nil, usagef("stdin: %w", err)
+		raw, unread := io.ReadAll(io.LimitReader(s.in, maxAnswer))
+		if unread != nil {
+			return nil, usagef("stdin: %w", unread)
 		}
 		value = strings.TrimRight(string(raw), "\r\n")
 	default:
