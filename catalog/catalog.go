@@ -95,8 +95,8 @@ type Catalog struct {
 	visits  chan struct{}  // a place for each visit under way
 	running sync.WaitGroup // goroutines of visits
 	changes watchers
-	alike   alike
-	shelf   shelf
+	alike   *alike // apart from the catalog, so that what cleans up keeps nothing of it
+	shelf   *shelf // likewise
 
 	// gen grows with everything that a table or its freshness could depend on,
 	// except time.
@@ -139,8 +139,8 @@ func New(o Options) *Catalog {
 		visits:  make(chan struct{}, o.Limits.Visits),
 		entries: map[key]*entry{},
 		of:      map[jackfield.ServerID]map[jackfield.Scope]*entry{},
-		alike:   alike{of: map[likeness][]weak.Pointer[listing]{}},
-		shelf:   shelf{most: o.Limits.Tables},
+		alike:   &alike{of: map[likeness][]weak.Pointer[listing]{}},
+		shelf:   &shelf{most: o.Limits.Tables},
 		owned:   list.New(),
 		shapes:  map[jackfield.ServerID]shapeRecord{},
 		unsaved: unsaved{listings: map[key]struct{}{}, shapes: map[jackfield.ServerID]struct{}{}},

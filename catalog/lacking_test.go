@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -290,7 +291,7 @@ func TestPagesAndTablesOfAllViewsAreBoundedTogether(t *testing.T) {
 		}
 		check := func() {
 			t.Helper()
-			s := &w.c.shelf
+			s := w.c.shelf
 			if s.bytes > most-most/4 || s.bytes < most/2 || s.pages > most/4 || s.pages < most/8 {
 				t.Fatalf("%d bytes of tables and %d of pages are kept, of %d", s.bytes, s.pages, most)
 			}
@@ -323,4 +324,32 @@ func TestPagesAndTablesOfAllViewsAreBoundedTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestACatalogThatNobodyHasAnyMoreIsGone(t *testing.T) {
+	gone := make(chan struct{})
+	func() {
+		c := New(Options{Fetch: func(context.Context, jackfield.Server, jackfield.Scope, Kinds) (Fetched, error) {
+			var got Fetched
+			got.Lists[Tools].Items = []wire.Raw{thing(Tools, "a thing of its own")}
+			return got, nil
+		}})
+		if _, err := c.View([]jackfield.Server{{ID: "a", Name: "a", Version: 1}}).List(t.Context(), ann, Tools, ""); err != nil {
+			t.Fatal(err)
+		}
+		runtime.AddCleanup(c.entries[key{"a", jackfield.App()}].lists[Tools].list, func(struct{}) { close(gone) }, struct{}{})
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	for range 1000 {
+		runtime.GC()
+		select {
+		case <-gone:
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
+	t.Error("what it had listed is still there")
 }

@@ -75,7 +75,7 @@ type freshness struct {
 
 // build makes the table of what the servers of the view list.
 func (v *View) build(k Kind, deps []*listing) *table {
-	t := &table{kind: k, only: v.only, limits: v.c.o.Limits, shelf: &v.c.shelf, deps: deps}
+	t := &table{kind: k, only: v.only, limits: v.c.o.Limits, shelf: v.c.shelf, deps: deps}
 	lists, others := deps[:len(v.servers)], deps[len(v.servers):]
 	n := 0
 	for _, l := range lists {
