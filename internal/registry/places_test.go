@@ -174,20 +174,21 @@ func TestVariablesRulesAndRatesAreChecked(t *testing.T) {
 
 func TestAnOverlayReplacesWhatItSays(t *testing.T) {
 	base := `"url":"https://a.test/x?t={{team}}","title":"A","sharing":"owner","headers":{"X":"1","Y":"{{user.id}}","T":"{{team}}/{{user.id}}"},"vars":{"K":{}},"rate":"60/m","tls":{"serverName":"n.test"}`
-	for over, want := range map[string]string{
-		`{}`:                                           "A owner https://a.test/x?t=d%2Fa 1 [T Y] 60 n.test",
-		`{"title":"B"}`:                                "B owner https://a.test/x?t=d%2Fa 1 [T Y] 60 n.test",
-		`{"headers":{"Z":"{{var.K}}"}}`:                "A owner https://a.test/x?t=d%2Fa 0 [Z] 60 n.test",
-		`{"url":"https://A.test:443/y"}`:               "A owner https://A.test:443/y 1 [T Y] 60 n.test",
-		`{"url":"https://b.test/{{team}}"}`:            "A owner https://b.test/d%2Fa 0 [] 60 ",
-		`{"url":"https://b.test","headers":{"Z":"z"}}`: "A owner https://b.test 1 [] 60 ",
-		`{"sharing":"app","rate":"600/m","tls":{"serverName":"m.test"}}`: "A app https://a.test/x?t=d%2Fa 1 [T Y] 600 m.test",
-		`{"enabled":false}`:                                    "hidden",
-		`{"disabled":true}`:                                    "none",
-		`{"headers":{"Z":"{{var.NONE}}"}}`:                     "it uses {{var.NONE}}, which is not declared; write vars: {NONE: {title: …}} in the overlay",
-		`{"url":"https://b.test","headers":{"Z":"{{var.K}}"}}`: "it uses {{var.K}}, which is not declared; write vars: {K: {title: …}} in the overlay",
-		`{"type":"stdio"}`:                                     "type is stdio, but the server that this is laid over is reached by http",
+	for _, c := range [][2]string{
+		{`{}`, "A owner https://a.test/x?t=d%2Fa 1 [T Y] 60 n.test"},
+		{`{"title":"B"}`, "B owner https://a.test/x?t=d%2Fa 1 [T Y] 60 n.test"},
+		{`{"headers":{"Z":"{{var.K}}"}}`, "A owner https://a.test/x?t=d%2Fa 0 [Z] 60 n.test"},
+		{`{"url":"https://A.test:443/y"}`, "A owner https://A.test:443/y 1 [T Y] 60 n.test"},
+		{`{"url":"https://b.test/{{team}}"}`, "A owner https://b.test/d%2Fa 0 [] 60 "},
+		{`{"url":"https://b.test","headers":{"Z":"z"}}`, "A owner https://b.test 1 [] 60 "},
+		{`{"sharing":"app","rate":"600/m","tls":{"serverName":"m.test"}}`, "A app https://a.test/x?t=d%2Fa 1 [T Y] 600 m.test"},
+		{`{"enabled":false}`, "hidden"},
+		{`{"disabled":true}`, "none"},
+		{`{"headers":{"Z":"{{var.NONE}}"}}`, "it uses {{var.NONE}}, which is not declared; write vars: {NONE: {title: …}} in the overlay"},
+		{`{"url":"https://b.test","headers":{"Z":"{{var.K}}"}}`, "it uses {{var.K}}, which is not declared; write vars: {K: {title: …}} in the overlay"},
+		{`{"type":"stdio"}`, "type is stdio, but the server that this is laid over is reached by http"},
 	} {
+		over, want := c[0], c[1]
 		doc := fmt.Sprintf(`{"a":{%s,"overlays":{"d/a":%s}}}`, base, over)
 		report := document.NewReport("x.json")
 		n := document.Parse("x.json", []byte(doc), report)

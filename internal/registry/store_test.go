@@ -445,6 +445,46 @@ func TestARecordThatCannotBeReadOrOpenedIsTheOnlyOneThatSuffers(t *testing.T) {
 	}
 }
 
+// slow is a sealer that something happens to while it opens.
+type slow struct {
+	plain
+	meanwhile func()
+}
+
+func (s *slow) Open(bind string, sealed []byte, key uint32) ([]byte, error) {
+	if f := s.meanwhile; f != nil {
+		s.meanwhile = nil
+		f()
+	}
+	return s.plain.Open(bind, sealed, key)
+}
+
+func TestARecordThatIsReadSlowlyDoesNotTakeThePlaceOfANewerOne(t *testing.T) {
+	r, m := stored(t)
+	put(t, r, root, jackfield.App(), "a", `{"url":"https://old.test","headers":{"X":"x"}}`)
+	old := m.all()
+	put(t, r, root, jackfield.App(), "a", `{"url":"https://new.test"}`)
+	s := &slow{}
+	o := options(m)
+	o.Seal = s
+	again := New(o)
+	s.meanwhile = func() { again.Take(m.all()) }
+	again.Take(old)
+	if got, err := again.Find(ann, "a"); err != nil || got.Endpoint.URL != "https://new.test" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestWhoIsInNoScopeLooksAtNothingOfIt(t *testing.T) {
+	m := &memory{}
+	r := New(Options{Writer: m, Seal: plain{}}) // nobody decides
+	m.take = append(m.take, r.Take)
+	put(t, r, root, jackfield.User("bob"), "b", `{"url":"https://bob.test"}`)
+	if d, err := r.Definition(ann, jackfield.User("bob"), "b"); jackfield.CodeOf(err) != jackfield.NotFound {
+		t.Errorf("%+v %v", d, err)
+	}
+}
+
 func TestOnlyWhatDecidesAConnectionMakesANewVersionInTheStore(t *testing.T) {
 	r, _ := stored(t)
 	apply(t, r, file(t, `{"f":{"url":"https://f.test","sharing":"auto"}}`)...)

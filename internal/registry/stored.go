@@ -197,7 +197,7 @@ func takeSecrets(n *document.Node, before map[string]string, report *document.Re
 			}
 			secrets[key] = was
 			kept = append(kept, value)
-		case text == "" || key != "tls.key" && isShown(text):
+		case text == "" || isShown(text):
 		default:
 			secrets[key] = text
 			*value = document.Node{Pos: value.Pos, Kind: document.String, Text: sealedText}

@@ -294,9 +294,6 @@ func (s *Snapshot) class(key []byte, made []*shelf, p *jackfield.Principal) ([]b
 	}
 	key = append(key, p.Role...)
 	key = append(key, '/')
-	if p.Operator {
-		key = append(key, '!')
-	}
 	for _, team := range p.Teams {
 		if s.teams[team] != nil || named(jackfield.Team(team)) {
 			field(team)

@@ -111,6 +111,9 @@ func TestThoseWhoSeeTheSameShareOneSliceWhileNothingOfItChanges(t *testing.T) {
 	if only := (jackfield.Principal{Subject: "bob", Only: []string{"f"}}); same(r.See(only), all) || !same(r.See(only), r.See(only)) {
 		t.Error("a key for some shares with all")
 	}
+	if none := (jackfield.Principal{Subject: "bob", Only: []string{}}); len(r.See(none)) != 0 {
+		t.Error("a key for nothing sees something")
+	}
 	put(t, r, root, jackfield.User("dora"), "d", `{"url":"https://d2.test"}`)
 	if same(r.See(who("dora")), dora) || !same(r.See(who("bob")), all) || !same(r.See(who("bob", "data")), data) {
 		t.Error("a change of one's own is not that one's alone")
@@ -126,6 +129,15 @@ func TestThoseWhoSeeTheSameShareOneSliceWhileNothingOfItChanges(t *testing.T) {
 	apply(t, r, file(t, `{"f":{"url":"https://f.test"}}`)...)
 	if !same(r.See(who("carl")), r.See(who("bob"))) {
 		t.Error("who is named no more has a view of its own")
+	}
+}
+
+func TestAViewThatIsLateIsNotKept(t *testing.T) {
+	var v views
+	made := []*shelf{{}}
+	late := v.put("k", &view{made: made, servers: make([]jackfield.Server, 1)}, func() bool { return false })
+	if len(late) != 1 || v.get([]byte("k"), made) != nil {
+		t.Error("it is kept")
 	}
 }
 
