@@ -119,17 +119,24 @@ func (c *client) server(ctx context.Context, name string) (api.ServerStatus, err
 	if unknown != nil {
 		return status, err
 	}
-	var names []string
 	for _, v := range all.Servers {
 		if v.Name == name {
 			return v, nil
 		}
+	}
+	return status, missing(err, name, all)
+}
+
+// missing is err, with a hint where it says that there is no such server.
+func missing(err error, name string, all api.ServerList) error {
+	if jackfield.CodeOf(err) != jackfield.NotFound || strings.Contains(err.Error(), "; ") {
+		return err
+	}
+	var names []string
+	for _, v := range all.Servers {
 		names = append(names, v.Name)
 	}
-	if hint := nearby(name, names); code == jackfield.NotFound && !strings.Contains(err.Error(), "; ") {
-		err = &jackfield.Error{Code: code, Message: err.Error() + "; " + hint, Err: err}
-	}
-	return status, err
+	return &jackfield.Error{Code: jackfield.NotFound, Message: err.Error() + "; " + nearby(name, names), Err: err}
 }
 
 // nearby is a hint at what somebody may have meant.

@@ -202,13 +202,16 @@ func family(use, short, long string, below ...*cobra.Command) *cobra.Command {
 				return nil
 			}
 			hint := "see " + cmd.CommandPath() + " --help"
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "did you mean " + cmd.CommandPath() + " " + near[0] + "?"
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			if near := document.Nearest(args[0], names); near != "" {
+				hint = "did you mean " + cmd.CommandPath() + " " + near + "?"
 			}
 			return usagef("there is no command %q; %s", cmd.CommandPath()+" "+args[0], hint)
 		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(below...)
 	return cmd

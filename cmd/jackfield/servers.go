@@ -142,6 +142,8 @@ func reason(v api.ServerStatus) string {
 	why := v.Reason
 	tools := v.Listings["tools"]
 	switch {
+	case why == "" && len(v.Needs) > 0:
+		why = "needs " + needed(v.Needs) + ": " + v.Needs[0].Where
 	case why == "" && tools.Error != "" && tools.AgeSeconds != nil:
 		why = "what it listed " + ageText(tools) + " ago is served, for it cannot be listed now: " + tools.Error
 	case why == "" && tools.Error != "":

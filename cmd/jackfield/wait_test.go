@@ -72,6 +72,7 @@ func TestTheTableOfServersSaysWhyEachIsAsItIs(t *testing.T) {
 	for want, v := range map[string]api.ServerStatus{
 		"no connection is open; a call opens one":            {State: api.StateIdle},
 		"startup: false, so it is listed when somebody asks": {State: api.StateIdle, OnDemand: true},
+		"needs Token: here":                                  {State: api.StateReady, Needs: []api.Need{{Title: "Token", Where: "here"}}},
 		"2 calls under way":                                  {State: api.StateReady, Leases: 2},
 		"":                                                   {State: api.StateReady},
 		"no such host":                                       {State: api.StateFailed, Reason: "no such host", Listings: old},
