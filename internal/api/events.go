@@ -239,7 +239,7 @@ func (e *Events) keep(changes []record.Change) {
 
 // changeOf is an entry of the log as the API tells it.
 func changeOf(c record.Change) Change {
-	out := Change{Number: c.Number, Kind: string(c.Kind), ID: c.ID, Gone: c.Gone, At: c.At.UTC(), By: c.By}
+	out := Change{Number: c.Number, Kind: string(c.Kind), ID: c.ID, Gone: c.Gone, At: c.At.UTC().Truncate(time.Millisecond), By: c.By}
 	switch c.Kind { //nolint:exhaustive // the ids of the others are names
 	case record.Server:
 		if at := strings.LastIndexByte(c.ID, '/'); at >= 0 {
@@ -306,7 +306,7 @@ func (v *view) connection(m *moved) (ConnectionChange, bool) {
 	}
 	for _, all := range [][]jackfield.Server{v.after, v.before} {
 		if at := slices.IndexFunc(all, func(s jackfield.Server) bool { return s.ID == m.Server }); at >= 0 {
-			return ConnectionChange{Connection: Connection{Server: all[at].Name, ID: m.Server, Key: m.to}, At: m.at.UTC()}, true
+			return ConnectionChange{Connection: Connection{Server: all[at].Name, ID: m.Server, Key: m.to}, At: m.at.UTC().Truncate(time.Millisecond)}, true
 		}
 	}
 	return ConnectionChange{}, false

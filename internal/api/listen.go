@@ -82,7 +82,11 @@ func (s *listening) serve(ctx huma.Context) {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
 	defer func() { _ = http.NewResponseController(s.w).SetWriteDeadline(time.Time{}) }() // what comes next on the connection has its own
-	for s.tell(s.r.Context()) && s.flush() {
+	for {
+		more := s.tell(s.r.Context())
+		if !s.flush() || !more { // the last word is written as well
+			return
+		}
 		select {
 		case <-s.r.Context().Done():
 			return
@@ -91,7 +95,6 @@ func (s *listening) serve(ctx huma.Context) {
 			s.text.WriteString(": still here\n\n")
 		}
 	}
-	_ = s.flush() // the last word
 }
 
 // tell writes down what is new, and reports whether there will be more.
@@ -162,6 +165,9 @@ func (s *listening) event(name string, data any) {
 
 // flush writes what is written down. Whoever does not read it in time is cut off.
 func (s *listening) flush() bool {
+	if s.text.Len() == 0 {
+		return true
+	}
 	out := http.NewResponseController(s.w)
 	_ = out.SetWriteDeadline(time.Now().Add(writeEventsWithin)) // where there is none, the server's own holds
 	_, err := s.w.Write(s.text.Bytes())
