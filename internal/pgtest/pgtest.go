@@ -116,7 +116,7 @@ func (s *Server) tie(ctx context.Context) error {
 	}
 	const script = `trap '' INT TERM HUP; read -r _; "$@"; rm -rf "$0"`
 	args := slices.Concat([]string{"-c", script, s.dir}, s.as, []string{filepath.Join(s.bin, "pg_ctl"), "stop", "-w", "-m", "immediate", "-D", s.data()})
-	watcher := exec.CommandContext(context.WithoutCancel(ctx), "sh", args...) //nolint:gosec // the directory is ours
+	watcher := exec.CommandContext(context.WithoutCancel(ctx), "sh", args...)
 	watcher.Stdin = end
 	watcher.Dir = "/"
 	if err = watcher.Start(); err != nil {
@@ -172,7 +172,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 // run runs one of PostgreSQL's programs to its end.
 func (s *Server) run(ctx context.Context, name string, args ...string) error {
 	args = slices.Concat(s.as, []string{filepath.Join(s.bin, name)}, args)
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // a program of PostgreSQL
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = s.dir
 	// What the program starts keeps its output, so it is a file and no pipe.
 	out, err := os.CreateTemp(s.dir, name)
@@ -234,7 +234,7 @@ func (s *Server) Address(name string) string {
 // SQL runs a text in a database as psql does, and gives what that prints.
 func (s *Server) SQL(tb testing.TB, dsn, text string) string {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), filepath.Join(s.bin, "psql"), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", text) //nolint:gosec // a program of PostgreSQL
+	cmd := exec.CommandContext(tb.Context(), filepath.Join(s.bin, "psql"), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", text)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		tb.Fatalf("%s: %v\n%s", text, err, out)

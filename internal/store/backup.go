@@ -63,7 +63,7 @@ func Restore(ctx context.Context, dir, from string) error {
 	defer func() { _ = unlock(lock) }() // it ends with the process at the latest
 	path := filepath.Join(dir, file)
 	for _, there := range []string{path, path + "-wal"} {
-		if info, err := os.Lstat(there); err == nil && info.Size() > 0 {
+		if info, gone := os.Lstat(there); gone == nil && info.Size() > 0 {
 			return jackfield.Errorf(jackfield.Conflict, "there is a database already: %s; move it away first", there)
 		}
 	}
@@ -95,10 +95,10 @@ func copyFile(to, from string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }() // it was only read
-	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
-		return errors.Join(err, fmt.Errorf("%s is not a file with something in it", from))
+	if info, bad := in.Stat(); bad != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return errors.Join(bad, fmt.Errorf("%s is not a file with something in it", from))
 	}
-	if _, err := os.Stat(from + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err = os.Stat(from + "-wal"); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s has a log beside it, so it is no backup but a database in use or left by a kill; make a backup with `jackfield backup`, or copy both into the data directory by hand", from)
 	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)

@@ -98,11 +98,11 @@ func (s *Store) Load(ctx context.Context) (kept catalog.Kept, bad, err error) {
 	var bads []error
 	err = s.read(ctx, "the catalog was not read", func(ctx context.Context, tx *sql.Tx) error {
 		kept, bads = catalog.Kept{}, nil
-		if err := listings(ctx, tx, &kept, &bads); err != nil {
-			return err
+		unread := listings(ctx, tx, &kept, &bads)
+		if unread == nil {
+			kept.Shapes, unread = shapes(ctx, tx, &bads)
 		}
-		kept.Shapes, err = shapes(ctx, tx, &bads)
-		return err
+		return unread
 	})
 	if err != nil {
 		return catalog.Kept{}, nil, err

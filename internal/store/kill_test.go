@@ -341,8 +341,8 @@ func TestAMigrationThatIsKilledInItsMiddleFreesTheLock(t *testing.T) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; {
 			var n int
-			if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil || time.Now().After(deadline) {
-				t.Fatalf("nobody waits: %v", err)
+			if bad := db.QueryRowContext(t.Context(), query).Scan(&n); bad != nil || time.Now().After(deadline) {
+				t.Fatalf("nobody waits: %v", bad)
 			}
 			if n > 0 {
 				return
@@ -353,11 +353,11 @@ func TestAMigrationThatIsKilledInItsMiddleFreesTheLock(t *testing.T) {
 	waiting("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
 	opened := make(chan error, 1)
 	go func() {
-		s, err := Open(t.Context(), o)
-		if err == nil {
-			err = s.Close()
+		s, bad := Open(t.Context(), o)
+		if bad == nil {
+			bad = s.Close()
 		}
-		opened <- err
+		opened <- bad
 	}()
 	p.kill()
 	p.wait(t)

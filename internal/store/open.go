@@ -59,33 +59,17 @@ type Store struct {
 	hearers hearers
 }
 
-// engine is what the two databases differ in.
+// engine is what the two databases differ in, beside what they are asked when a
+// transaction begins and ends.
 type engine struct {
 	name    string
 	dialect goose.Dialect
-	begin   string // the first statement of each transaction that writes
-	alone   string // waits until nobody else has the lock, which the transaction then keeps
-	tell    string // tells all processes of the commit
 	where   string // it is, in messages
 }
 
 var (
 	sqliteEngine   = &engine{name: "sqlite", dialect: goose.DialectSQLite3, where: "the data directory"}
-	postgresEngine = &engine{
-		name: "postgres", dialect: goose.DialectPostgres, where: "the database",
-		// A process that is gone without a word, with its machine, must not keep all
-		// others waiting until the system notices, which takes hours.
-		begin: "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('lock_timeout', '10s', true)",
-		alone: "SELECT pg_advisory_xact_lock($1)",
-		tell:  "SELECT pg_notify('" + channel + "', '')",
-	}
-)
-
-// Locks of PostgreSQL, which are numbers. They are kept by a transaction, never by a
-// connection, since poolers give that to somebody else in between.
-const (
-	lockMigrations = application<<8 + iota
-	lockCatalog
+	postgresEngine = &engine{name: "postgres", dialect: goose.DialectPostgres, where: "the database"}
 )
 
 // Open opens the store, and makes it when it is not there. In a directory one

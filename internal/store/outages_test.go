@@ -60,7 +60,7 @@ func TestADatabaseThatIsAwayIsUnavailableAndComesBack(t *testing.T) {
 		})
 	}
 	gapless(t, s)
-	s.Close()
+	closed(t, s)
 	if _, err := s.Write(t.Context(), "ann", put("a", "2")); err == nil {
 		t.Error("a closed store took a write")
 	}

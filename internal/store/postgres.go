@@ -23,6 +23,18 @@ const (
 	migrateAgain   = 200 * time.Millisecond // while another process migrates
 )
 
+// beginWrite begins each transaction that writes. A process that is gone without a
+// word, with its machine, must not keep all others waiting until the system notices,
+// which takes hours.
+const beginWrite = "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('lock_timeout', '10s', true)"
+
+// Locks are numbers. They are kept by a transaction, never by a connection, since
+// poolers give that to somebody else in between.
+const (
+	lockMigrations = application<<8 + iota
+	lockCatalog
+)
+
 func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	s.engine = postgresEngine
 	config, err := parseDSN(o.DSN)
@@ -128,8 +140,7 @@ func madeMeanwhile(err error) bool {
 
 // connectionLost reports whether err says nothing but that the connection is gone.
 func connectionLost(err error) bool {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "57P")
 	}
 	return err != nil && !errors.As(err, new(*jackfield.Error)) && !errors.Is(err, sql.ErrNoRows)

@@ -60,7 +60,7 @@ func (s *Store) Write(ctx context.Context, by string, writes ...record.Write) ([
 		first := head - uint64(len(writes)) + 1
 		for i := range writes {
 			var err error
-			if records[i], err = change(ctx, tx, by, first+uint64(i), &writes[i]); err != nil { //nolint:gosec // an index
+			if records[i], err = change(ctx, tx, by, first+uint64(i), &writes[i]); err != nil {
 				return err
 			}
 		}
@@ -80,10 +80,10 @@ func (s *Store) tidy(ctx context.Context, tx *sql.Tx, first, head uint64) error 
 			return err
 		}
 	}
-	if s.engine.tell == "" {
+	if s.engine != postgresEngine {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, s.engine.tell)
+	_, err := tx.ExecContext(ctx, "SELECT pg_notify($1, '')", channel)
 	return err
 }
 
@@ -181,7 +181,7 @@ func checkText(what, text string, most int) error {
 }
 
 // signed is a number as databases have it.
-func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) } //nolint:gosec // it fits
+func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // All is everything that there is.
 func (s *Store) All(ctx context.Context) (record.Batch, error) {
@@ -204,9 +204,9 @@ func everything(ctx context.Context, tx *sql.Tx) (record.Batch, error) {
 
 func records(ctx context.Context, tx *sql.Tx, query string, args ...any) (all []record.Record, err error) {
 	err = each(ctx, tx, func(rows *sql.Rows) error {
-		r, err := scan(rows)
+		r, bad := scan(rows)
 		all = append(all, r)
-		return err
+		return bad
 	}, query, args...)
 	return all, err
 }
@@ -230,7 +230,7 @@ func since(ctx context.Context, tx *sql.Tx, number uint64) (record.Batch, error)
 	if err != nil || number == b.Head {
 		return b, err
 	}
-	if number > b.Head || b.Head-number != uint64(after) { //nolint:gosec // a count
+	if number > b.Head || b.Head-number != uint64(after) {
 		return everything(ctx, tx)
 	}
 	if b.Records, err = records(ctx, tx, "SELECT "+columns+" FROM records WHERE revision > $1", signed(number)); err != nil {
@@ -238,9 +238,9 @@ func since(ctx context.Context, tx *sql.Tx, number uint64) (record.Batch, error)
 	}
 	err = each(ctx, tx, func(rows *sql.Rows) error {
 		var r record.Ref
-		err := rows.Scan(&r.Kind, &r.ID)
+		bad := rows.Scan(&r.Kind, &r.ID)
 		b.Gone = append(b.Gone, r)
-		return err
+		return bad
 	}, `SELECT DISTINCT kind, id FROM change_log WHERE number > $1 AND NOT EXISTS
 		(SELECT 1 FROM records WHERE records.kind = change_log.kind AND records.id = change_log.id)`, signed(number))
 	return b, err
@@ -253,10 +253,10 @@ func (s *Store) Log(ctx context.Context, after uint64, max int) (all []record.Ch
 		return each(ctx, tx, func(rows *sql.Rows) error {
 			var c record.Change
 			var at int64
-			err := rows.Scan(&c.Number, &c.Kind, &c.ID, &c.Gone, &at, &c.By)
+			bad := rows.Scan(&c.Number, &c.Kind, &c.ID, &c.Gone, &at, &c.By)
 			c.At = time.UnixMilli(at)
 			all = append(all, c)
-			return err
+			return bad
 		}, "SELECT number, kind, id, gone, at, author FROM change_log WHERE number > $1 ORDER BY number LIMIT $2", signed(after), int64(min(max, maxLog)))
 	})
 	return all, err

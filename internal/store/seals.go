@@ -47,7 +47,8 @@ func (s *Store) Reseal(ctx context.Context, r record.Record, sealed []byte, key 
 		if err != nil {
 			return err
 		}
-		if n, err := done.RowsAffected(); err != nil || n == 1 {
+		n, err := done.RowsAffected()
+		if err != nil || n == 1 {
 			return err
 		}
 		conflict := &record.Conflict{Ref: r.Ref}

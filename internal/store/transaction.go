@@ -42,15 +42,13 @@ func (s *Store) writeOnce(ctx context.Context, lock int64, f func(context.Contex
 }
 
 func (s *Store) first(ctx context.Context, tx *sql.Tx, lock int64) error {
-	if s.engine.begin != "" {
-		if _, err := tx.ExecContext(ctx, s.engine.begin); err != nil {
-			return err
-		}
+	if s.engine != postgresEngine {
+		return nil // one connection writes, and nobody else has the file
 	}
-	if s.engine.alone == "" || lock == 0 {
-		return nil
+	if _, err := tx.ExecContext(ctx, beginWrite); err != nil || lock == 0 {
+		return err
 	}
-	_, err := tx.ExecContext(ctx, s.engine.alone, lock)
+	_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", lock)
 	return err
 }
 
