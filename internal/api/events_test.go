@@ -132,6 +132,10 @@ func TestEventsTellWhatTheListenerMayKnow(t *testing.T) {
 				w.server("root", "", "all", `{"url": "https://example.com/mcp", "headers": {"X-Key": "{{var.KEY}}"}, "vars": {"KEY": {}}}`)
 			}, "root ann bob eve", "server", "app/all"},
 			{func() { w.server("ann", "team:data", "ours", remote) }, "root ann bob", "server", "team:data/ours"},
+			{func() {
+				w.server("root", "", "denied", `{"url": "https://example.com/mcp", "access": {"deny": ["user:eve"]}}`)
+			}, "root ann bob", "server", "app/denied"},
+			{func() { w.want(204, "root", "DELETE", "/servers/denied", nil, "If-Match", "*") }, "root ann bob", "server", "app/denied"},
 			{func() { w.server("eve", "", "mine", remote) }, "root eve", "server", "user:eve/mine"},
 			{func() { w.want(200, "bob", "PUT", "/servers/all/variables/KEY", `{"value": "v"}`) }, "root bob", "variable", "user:bob/app/all/KEY"},
 			{func() {

@@ -46,7 +46,7 @@ func TestWhatIsExportedIsTakenElsewhereButSecrets(t *testing.T) {
 	before := len(other.store.log)
 	var r ImportResult
 	other.want(200, "root", "POST", "/import?dryRun=true", all).into(&r)
-	if !r.DryRun || len(other.store.log) != before || r.Needs != 1 || r.Kept != 6 {
+	if !r.DryRun || len(other.store.log) != before || r.Needs != 1 || r.Kept != 6 || r.Refused != 2 {
 		t.Errorf("%+v", r)
 	}
 	r = ImportResult{}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +45,7 @@ func newWorld(t *testing.T, file ...jackfield.Server) *world {
 		t: t, store: &memory{}, slots: map[pool.Key]pool.Status{}, fails: map[jackfield.ServerID]error{}, gone: map[string]bool{},
 	}
 	people := authn.New(authn.Options{Writer: w.store})
-	reg := registry.New(registry.Options{Writer: w.store, Seal: bare{}})
+	reg := registry.New(registry.Options{Writer: w.store, Seal: bare{}, Decide: decide})
 	creds := credentials.New(credentials.Options{Writer: w.store, Seal: bare{}, Person: func(subject string) (credentials.Person, bool) {
 		p, ok := people.Person(subject)
 		return credentials.Person(p), ok
@@ -87,6 +88,14 @@ func newWorld(t *testing.T, file ...jackfield.Server) *world {
 		must(people.Users().Put(t.Context(), root, u, authn.Condition{}))
 	}
 	return w
+}
+
+// decide knows of rules that deny, and of no others.
+func decide(p jackfield.Principal, s *jackfield.Server) (jackfield.Access, jackfield.ToolFilter) {
+	if slices.ContainsFunc(s.Rules.Deny, p.Is) {
+		return jackfield.Refuse("denied"), jackfield.ToolFilter{}
+	}
+	return jackfield.Allow(), jackfield.ToolFilter{}
 }
 
 func must[T any](v T, err error) T {
