@@ -83,6 +83,11 @@ func TestAnEditMeetsSomebodyElses(t *testing.T) {
 	}
 	f = setup()
 	f.width = 100
+	if again, _, said := f.run("y\ny\n", "server", "edit", "github", "--set", "title=GH", "--yes"); again != exitConflict || len(f.wrote()) != 1 {
+		t.Errorf("--yes is for what was seen: code %d, %q\n%s", again, f.wrote(), said)
+	}
+	f = setup()
+	f.width = 100
 	if code, _, errs := f.run("y\nn\n", "server", "edit", "github", "--set", "title=GH"); code != exitFailure || len(f.wrote()) != 1 {
 		t.Errorf("who does not look again: code %d, %q\n%s", code, f.wrote(), errs)
 	}
