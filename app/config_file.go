@@ -178,7 +178,7 @@ func (l *loader) config() *Config {
 	c.Limits = l.limits()
 	c.Egress = l.egress()
 	c.Metrics = l.metrics(c)
-	c.Servers = l.servers()
+	c.Servers = l.servers(c)
 	return c
 }
 
@@ -201,7 +201,7 @@ func (l *loader) decode() {
 	})
 }
 
-func (l *loader) servers() []jackfield.Server {
+func (l *loader) servers(c *Config) []jackfield.Server {
 	if l.root == nil {
 		return nil
 	}
@@ -225,7 +225,10 @@ func (l *loader) servers() []jackfield.Server {
 	if err != nil {
 		dir = ""
 	}
-	return registry.Servers(node, registry.Source{Lookup: l.overrides.env, Dir: dir, Inputs: l.file.Inputs}, l.report)
+	return registry.Servers(node, registry.Source{
+		Lookup: l.overrides.env, Dir: dir, Inputs: l.file.Inputs,
+		Loops: func(u *url.URL) bool { return leadsTo(u, c.PublicURL, c.Listen) },
+	}, l.report)
 }
 
 // pick finds a setting: in the flags, in the environment, then in the file at

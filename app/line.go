@@ -43,7 +43,7 @@ func (p *parts) dial(ctx context.Context, s jackfield.Server, k pool.Key, caps s
 	id, name := s.ID, s.Name // what follows lasts as long as the connection, and need not keep all of s
 	options := upstream.Options{
 		Name:        s.Name,
-		Endpoint:    endpoint,
+		Endpoint:    p.signed(endpoint),
 		Header:      p.credentials.Headers(&s, k.Scope),
 		Client:      p.otlp.Tracing.Outgoing(p.egress.For(s)),
 		Caps:        caps,

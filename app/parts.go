@@ -50,6 +50,7 @@ type parts struct {
 	rates       *policy.Rates
 	warnings    atomic.Pointer[map[jackfield.ServerID][]string]
 	listening   atomic.Pointer[string] // host:port, once it is known
+	via         string                 // what marks this gateway's requests
 
 	catalog *catalog.Catalog
 	board   *connections.Board[broker.Conn]
@@ -81,6 +82,7 @@ func newParts(o Options, key []byte) (*parts, error) {
 	if key, err = p.sharedKey(context.Background(), key); err != nil {
 		return nil, errors.Join(err, p.closeStore())
 	}
+	p.via = via(key)
 	limits := o.Config.Limits
 	known := catalog.Options{Fetch: p.fetch, Hooks: p.catalogHooks(), Fingerprint: fingerprints(key)}
 	if p.store != nil {
@@ -208,7 +210,7 @@ func (p *parts) handler() http.Handler {
 		mux.Handle("GET /metrics", p.metricsFor(rest.Authenticate))
 	}
 	guarded := gateway.Guard{PublicURL: p.config.PublicURL}.Wrap(mux)
-	calls := p.otlp.Tracing.Incoming(p.gateway)
+	calls := p.unlooped(p.otlp.Tracing.Incoming(p.gateway))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case isGateway(path):
@@ -267,7 +269,7 @@ func (p *parts) find(who jackfield.Principal, server string) error {
 // sharing says who shares a server's connections, for people.
 func (p *parts) sharing(s jackfield.Server) (jackfield.Sharing, string) {
 	shape, known := p.catalog.Shape(s)
-	return connections.Decide(s, s.Usage.RequiresOAuth, shape, known)
+	return connections.Decide(s, s.OwnCredentials(), shape, known)
 }
 
 func (p *parts) serverInfo() wire.Raw {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/connections"
@@ -26,7 +27,7 @@ func (p *parts) learn(o Options) error {
 		Token: o.Config.Auth.Token, Keys: directoryKeys(o.Config.Auth.Keys), Open: o.Config.Auth.Open(), Writer: &p.follower,
 	})
 	p.registry = registry.New(registry.Options{
-		Writer: &p.follower, Seal: p.keys, Decide: policy.Decide, Loops: p.loops, Allowed: p.egress.Allowed, Lookup: os.LookupEnv,
+		Writer: &p.follower, Seal: p.keys, Decide: policy.Decide, Loops: p.loops, Allowed: p.egress.Allowed, Lookup: os.LookupEnv, Dir: filepath.Dir(o.Config.File),
 	})
 	p.credentials = credentials.New(credentials.Options{
 		Writer: &p.follower, Seal: p.keys, Person: p.person, HTTP: p.egress.Operator(), Log: p.log,
@@ -100,11 +101,22 @@ func (p *parts) lose(lost []authn.Lost) {
 	}
 }
 
-// renew has what failed for want of a credential tried again. Connections that are
-// open learn of a newer version when they are asked for.
+// renew has those connections made anew whose credentials are others now, and what
+// failed for want of them tried again.
 func (p *parts) renew(changed []credentials.Changed) {
 	for _, c := range changed {
-		p.catalog.Retry(c.Server)
+		p.board.Reset(func(k pool.Key) bool {
+			return (c.Server == "" || k.Server == c.Server) && (c.Owner == jackfield.App() || k.Scope == c.Owner)
+		})
+		if c.Server != "" {
+			p.catalog.Renewed(c.Server, c.Owner)
+			continue
+		}
+		for _, s := range p.registry.See(p.principal(c.Owner)) {
+			if s.OwnCredentials() {
+				p.catalog.Renewed(s.ID, c.Owner)
+			}
+		}
 	}
 }
 

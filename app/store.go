@@ -141,7 +141,7 @@ func fingerprints(key []byte) func(jackfield.Server) string {
 		e := s.Endpoint
 		text, err := json.Marshal([]any{
 			e.Transport, e.Command, e.Args, revealed(e.Env), e.Dir, e.Limits, e.URL, revealed(e.Headers),
-			e.TLS.CA, e.TLS.Cert, e.TLS.Key.Reveal(), e.TLS.ServerName, s.Operator, s.Scope, filled(&s.Fill),
+			e.TLS.CA, e.TLS.Cert, e.TLS.Key.Reveal(), e.TLS.ServerName, s.Operator, s.Scope, s.Base, filled(&s.Fill),
 			s.Usage.Sharing, s.Usage.RequiresOAuth,
 		})
 		if err != nil {

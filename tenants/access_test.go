@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +25,7 @@ func company(t testing.TB) (*house, *upstreamtest.Server) {
 	t.Helper()
 	s := upstreamtest.New(t, upstreamtest.Script{})
 	h := open(t, fmt.Sprintf("egress: {allow: [127.0.0.1]}\nmcpServers:\n  shared: {url: %s}\n", s.Endpoint().URL),
-		member{"root", nil, "admin"}, member{"ed", []string{"data"}, "editor"}, member{"ann", []string{"data"}, ""}, member{"bob", nil, ""})
+		member{subject: "root", role: "admin"}, member{subject: "ed", teams: []string{"data"}, role: "editor"}, member{subject: "ann", teams: []string{"data"}}, member{subject: "bob"})
 	h.must("root", http.MethodPost, "/teams", "", `{"id":"data"}`)
 	return h, s
 }
@@ -212,7 +215,7 @@ func TestAMissingKeyOfAPersonIsSaid(t *testing.T) {
 	s := upstreamtest.New(t, upstreamtest.Script{Token: "the key of ann"})
 	h := open(t, fmt.Sprintf(`mcpServers:
   wants: {url: %q, headers: {Authorization: "Bearer {{var.KEY}}"}, vars: {KEY: {title: "Key of the service", description: "See https://example.com/keys"}}}
-`, s.Endpoint().URL), member{"ann", nil, ""}, member{"bob", nil, ""})
+`, s.Endpoint().URL), member{subject: "ann"}, member{subject: "bob"})
 	said := func(who string) {
 		t.Helper()
 		status := h.must(who, http.MethodGet, "/servers/wants", "", nil)
@@ -243,5 +246,25 @@ func TestAMissingKeyOfAPersonIsSaid(t *testing.T) {
 	said("ann")
 	if !h.sees(t.Context(), "ann", "wants") {
 		t.Error("the listing went with the key")
+	}
+}
+
+// TestADefinitionThatLeadsBackToTheGatewayIsFoundWhenItIsUsed: nothing in the address
+// shows it, since something else stands in between.
+func TestADefinitionThatLeadsBackToTheGatewayIsFoundWhenItIsUsed(t *testing.T) {
+	var to string
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, err := url.Parse(to)
+		if err != nil {
+			panic(err)
+		}
+		(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at); p.Out.Host = at.Host }}).ServeHTTP(w, r)
+	}))
+	defer between.Close()
+	h := open(t, fmt.Sprintf("mcpServers:\n  loop: {url: %q}\n", between.URL+"/mcp"))
+	to = h.url
+	text, err := h.call(t.Context(), "", "loop", "echo", `{"text":"x"}`)
+	if said := fmt.Sprint(text, err); !strings.Contains(said, "508") {
+		t.Errorf("a loop ended with %s", said)
 	}
 }

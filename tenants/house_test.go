@@ -6,6 +6,7 @@ package tenants
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(run{m})
 }
 
 // patience is how long anything may take before a test gives up on it.
@@ -53,6 +54,12 @@ type house struct {
 	keys map[string]string // by subject
 	log  *lines
 	last atomic.Int64
+
+	// Of a gateway in a process of its own:
+	pid   int
+	began time.Time
+	ready time.Duration // how long it took to start
+	end   func()
 }
 
 // lines is what was logged.
@@ -78,6 +85,8 @@ type member struct {
 	subject string
 	teams   []string
 	role    string
+	user    string   // empty: subject
+	only    []string // servers
 }
 
 // open starts a gateway. text is the rest of its configuration file, below auth.
@@ -92,9 +101,12 @@ func open(t testing.TB, text string, members ...member) *house {
 	for _, m := range members {
 		key, _, hash := authn.NewKey()
 		h.keys[m.subject] = key.Reveal()
-		fmt.Fprintf(&file, "    - {name: %q, hash: %q, user: %q", m.subject, hash, m.subject)
+		fmt.Fprintf(&file, "    - {name: %q, hash: %q, user: %q", m.subject, hash, cmp.Or(m.user, m.subject))
 		if len(m.teams) > 0 {
 			fmt.Fprintf(&file, ", teams: [%s]", strings.Join(m.teams, ", "))
+		}
+		if len(m.only) > 0 {
+			fmt.Fprintf(&file, ", servers: [%s]", strings.Join(m.only, ", "))
 		}
 		if m.role != "" {
 			fmt.Fprintf(&file, ", role: %s", m.role)
@@ -135,9 +147,8 @@ func open(t testing.TB, text string, members ...member) *house {
 	return h
 }
 
-// ask sends a modern request to a path as somebody, and gives back the result or
-// what went wrong.
-func (h *house) ask(ctx context.Context, who, path, method, name, params string) (string, error) {
+// send sends a modern request to a path as somebody.
+func (h *house) send(ctx context.Context, who, path, method, name, params string) (*http.Response, error) {
 	id := h.last.Add(1)
 	meta := fmt.Sprintf(`"_meta":{"io.modelcontextprotocol/protocolVersion":%q,"io.modelcontextprotocol/clientInfo":{"name":"tenants","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`, exchange.Modern)
 	if params != "" {
@@ -146,7 +157,7 @@ func (h *house) ask(ctx context.Context, who, path, method, name, params string)
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":%q,"params":{%s%s}}`, id, method, params, meta)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url+path, strings.NewReader(body))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json, text/event-stream")
@@ -156,7 +167,12 @@ func (h *house) ask(ctx context.Context, who, path, method, name, params string)
 		r.Header.Set(wire.HeaderName, name)
 	}
 	h.sign(r, who)
-	resp, err := h.http.Do(r)
+	return h.http.Do(r)
+}
+
+// ask sends a modern request, and gives back the result or what went wrong.
+func (h *house) ask(ctx context.Context, who, path, method, name, params string) (string, error) {
+	resp, err := h.send(ctx, who, path, method, name, params)
 	if err != nil {
 		return "", err
 	}
