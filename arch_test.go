@@ -64,7 +64,6 @@ var rooms = map[string]room{
 	"internal/authn":               {doors: append([]string{"internal/record"}, words...), outside: true},
 	"internal/egress":              {doors: words, outside: true},
 	"internal/store":               {doors: append([]string{"catalog", "internal/record"}, words...), outside: true},
-	"internal/store/storetest":     {doors: append([]string{"catalog", "internal/record", "internal/store"}, words...), outside: true, testing: true},
 	"internal/pgtest":              {testing: true},
 	"internal/seal":                {doors: append([]string{"internal/record"}, words...), outside: true},
 	"internal/cluster":             {doors: words, outside: true},
