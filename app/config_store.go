@@ -41,7 +41,7 @@ func (l *loader) store() Store {
 // its scheme.
 func database(s setting, what string) jackfield.Secret {
 	u, err := url.Parse(s.text)
-	const fix = "write postgres://USER:PASSWORD@HOST:5432/DATABASE"
+	const fix = "write postgres://USER:PASSWORD@HOST:5432/DATABASE" //nolint:gosec // the form of one
 	switch {
 	case err != nil:
 		s.fault(what+" is not well formed", fix)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -115,7 +116,7 @@ func (f *follower) look(ctx context.Context) {
 // looked remembers how a look ended, and tells the log when that is another end than
 // the one before.
 func (f *follower) looked(ctx context.Context, err error) {
-	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // the gateway ends
 	}
 	f.state.Lock()

@@ -70,13 +70,13 @@ func newParts(o Options, key []byte) (*parts, error) {
 	if p.egress, err = wayOut(o.Config.Egress); err != nil {
 		return nil, err
 	}
-	if err := p.openStore(context.Background()); err != nil {
+	if err = p.openStore(context.Background()); err != nil {
 		return nil, err
 	}
-	if err := p.watch(o.Log); err != nil {
+	if err = p.watch(o.Log); err != nil {
 		return nil, errors.Join(err, p.closeStore())
 	}
-	if err := p.learn(o); err != nil {
+	if err = p.learn(o); err != nil {
 		return nil, errors.Join(err, p.closeStore())
 	}
 	if key, err = p.sharedKey(context.Background(), key); err != nil {

@@ -119,7 +119,7 @@ func (p *parts) backup(ctx context.Context, w io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is found by whoever looks at the disk
 	path := filepath.Join(dir, "jackfield.db")
-	if err := p.store.Backup(ctx, path); err != nil {
+	if err = p.store.Backup(ctx, path); err != nil {
 		return err
 	}
 	f, err := os.Open(path)
