@@ -164,13 +164,19 @@ func (r *Registry) readWhole(after, before *entry, kept []*document.Node, report
 		report.Fault(document.Pos{}, fmt.Sprintf("there is no server %q that everybody sees and that this could be laid over", after.name), "remove extends, or define that server first")
 		return
 	case after.reading.extends:
-		after.reading.bound = ""
-		laid := lay(wide, &after.reading)
-		if laid.Invalid != "" && wide.Invalid == "" {
+		over := after.reading
+		over.bound, over.hidden = "", false // where it would lead if it were switched on
+		laid := lay(wide, &over)
+		if laid.Invalid != "" && wide.Invalid == "" && !after.reading.hidden {
 			report.Fault(document.Pos{}, laid.Invalid, "")
 			return
 		}
 		s = &laid
+		// What leads nowhere now stays bound to where it led.
+		if nowhere := after.reading.hidden || laid.Invalid != ""; nowhere && before != nil && len(kept) > 0 && len(kept) == len(after.secrets) {
+			after.body.Bound = before.body.Bound
+			return
+		}
 	case wide != nil && wide.ID != after.id:
 		report.Warn(document.Pos{}, fmt.Sprintf("there is a server %q that everybody sees, and it wins", after.name), "choose another name, or write extends: true in a definition of a team")
 	}

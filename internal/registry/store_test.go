@@ -254,6 +254,37 @@ func TestTheSecretsOfAnOverlayGoOnlyWhereTheyWereEnteredFor(t *testing.T) {
 	}
 }
 
+func TestAnOverlayWithASecretIsSwitchedOffAndOnAgainButNotElsewhere(t *testing.T) {
+	r, _ := stored(t)
+	team := jackfield.Team("data")
+	put(t, r, root, jackfield.App(), "a", `{"url":"https://a.test/mcp"}`)
+	put(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"hunter2"}}`)
+	put(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"[sealed]"},"enabled":false}`)
+	if _, err := r.Find(ann, "a"); jackfield.CodeOf(err) != jackfield.NotFound {
+		t.Error(err)
+	}
+	put(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"[sealed]"}}`)
+	if s, err := r.Find(ann, "a"); err != nil || s.Endpoint.Headers["X-Key"].Reveal() != "hunter2" {
+		t.Errorf("%+v %v", s, err)
+	}
+	// Neither the way by which it is off, nor that what it is laid over moves meanwhile,
+	// takes the secret elsewhere.
+	put(t, r, edna, team, "a", `{"extends":true,"url":"https://b.test/mcp","headers":{"X-Key":"[sealed]"},"enabled":false}`)
+	if says := refused(t, r, edna, team, "a", `{"extends":true,"url":"https://b.test/mcp","headers":{"X-Key":"[sealed]"}}`); !strings.Contains(says, "another address") {
+		t.Error(says)
+	}
+	put(t, r, root, jackfield.App(), "a", `{"url":"https://evil.test/mcp"}`)
+	put(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"[sealed]"},"enabled":false}`)
+	if says := refused(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"[sealed]"}}`); !strings.Contains(says, "another address") {
+		t.Error(says)
+	}
+	put(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"hunter3"},"enabled":false}`)
+	put(t, r, edna, team, "a", `{"extends":true,"headers":{"X-Key":"[sealed]"}}`)
+	if s, err := r.Find(ann, "a"); err != nil || s.Endpoint.Headers["X-Key"].Reveal() != "hunter3" || s.Endpoint.URL != "https://evil.test/mcp" {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
 func TestNobodyWhoDoesNotRunTheGatewayDefinesWhatOnlyTheOperatorMay(t *testing.T) {
 	r, _ := stored(t)
 	for doc, says := range map[string]string{
