@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -245,20 +246,35 @@ func (r *Registry) See(p jackfield.Principal) []jackfield.Server {
 func (r *Registry) Find(p jackfield.Principal, name string) (jackfield.Server, error) {
 	won := r.Snapshot().winner(&p, name)
 	if won == nil {
-		return jackfield.Server{}, notFound(name)
+		return jackfield.Server{}, r.notFound(p, name)
 	}
 	tools, ok := r.decide(&p, won)
 	switch {
 	case !ok:
-		return jackfield.Server{}, notFound(name)
+		return jackfield.Server{}, r.notFound(p, name)
 	case won.Invalid != "":
 		return filtered(won, tools), jackfield.Errorf(jackfield.Invalid, "the definition of server %q cannot be used: %s", name, won.Invalid)
 	}
 	return filtered(won, tools), nil
 }
 
-func notFound(name string) error {
-	return jackfield.Errorf(jackfield.NotFound, "there is no server %q", name)
+const mostNamed = 20 // servers in one message
+
+// notFound says which servers there are instead, of those that the principal sees.
+func (r *Registry) notFound(p jackfield.Principal, name string) error {
+	var names []string
+	for _, s := range r.See(p) {
+		if len(names) == mostNamed {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, s.Name)
+	}
+	hint := "there are none"
+	if len(names) > 0 {
+		hint = "there are " + strings.Join(names, ", ")
+	}
+	return jackfield.Errorf(jackfield.NotFound, "there is no server %q; %s", clip(name), hint)
 }
 
 // decide is whether the principal may see a server, and which of its tools.

@@ -322,3 +322,28 @@ func BenchmarkSee(b *testing.B) {
 		}
 	})
 }
+
+func TestWhoMissesAServerIsToldThoseThatAreSeen(t *testing.T) {
+	r, _ := stored(t)
+	says := func(p jackfield.Principal) string {
+		_, err := r.Find(p, "x")
+		if jackfield.CodeOf(err) != jackfield.NotFound {
+			t.Error(err)
+		}
+		return err.Error()
+	}
+	if got := says(ann); !strings.HasSuffix(got, "; there are none") {
+		t.Error(got)
+	}
+	put(t, r, root, jackfield.App(), "b", `{"url":"https://a.test/mcp"}`)
+	put(t, r, ann, ann.Scope(), "a", `{"url":"https://a.test/mcp"}`)
+	if mine, others := says(ann), says(root); !strings.HasSuffix(mine, "; there are b, a") || !strings.HasSuffix(others, "; there are b") {
+		t.Error(mine, others)
+	}
+	for i := range 30 {
+		put(t, r, ann, ann.Scope(), fmt.Sprintf("c%d", i), `{"url":"https://a.test/mcp"}`)
+	}
+	if got := says(ann); strings.Count(got, ",") != 20 || !strings.HasSuffix(got, ", …") {
+		t.Error(got)
+	}
+}
