@@ -52,7 +52,7 @@ func (e *edge) connectionRoutes() {
 		OperationID: "list-connections-of-server", Method: http.MethodGet, Path: "/servers/{name}/connections", Tags: tags,
 		Summary: "The connections to one server",
 	}, func(_ context.Context, who jackfield.Principal, in *askedOne) (*plain[ConnectionList], error) {
-		s, err := e.find(who, in.Name)
+		s, err := e.look(who, in.Name)
 		if err != nil {
 			return nil, err
 		}

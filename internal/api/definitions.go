@@ -167,7 +167,7 @@ func (h *Handler) scopeOf(who jackfield.Principal, name, scope string) (jackfiel
 	if scope != "" {
 		return parseScope(scope, who)
 	}
-	s, err := h.find(who, name)
+	s, err := h.look(who, name)
 	if err != nil {
 		return jackfield.Scope{}, err
 	}
@@ -181,7 +181,7 @@ func (h *Handler) scopeOf(who jackfield.Principal, name, scope string) (jackfiel
 // oneServer is a server with its definition, if the caller may look at that.
 func (e *edge) oneServer(who jackfield.Principal, name, scope string) (*tagged[ServerStatus], error) {
 	if scope == "" {
-		s, err := e.find(who, name)
+		s, err := e.look(who, name)
 		if err != nil {
 			return nil, err
 		}

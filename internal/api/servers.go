@@ -47,6 +47,16 @@ func (h *Handler) find(who jackfield.Principal, name string) (jackfield.Server, 
 	return jackfield.Server{}, jackfield.Errorf(jackfield.NotFound, "there is no server %.80q; %s", name, hint)
 }
 
+// look is as find, for those who want to see the server or its definition and not to
+// use it: it is found even if it cannot be used.
+func (h *Handler) look(who jackfield.Principal, name string) (jackfield.Server, error) {
+	s, err := h.find(who, name)
+	if s.Invalid != "" && jackfield.CodeOf(err) == jackfield.Invalid {
+		err = nil
+	}
+	return s, err
+}
+
 func (e *edge) serverRoutes() {
 	tags := []string{"servers"}
 	type asked struct {
@@ -88,7 +98,7 @@ func (e *edge) serverRoutes() {
 		return // see definitionRoutes
 	}
 	handle(e, getServer, func(_ context.Context, who jackfield.Principal, in *NamedServer) (*plain[ServerStatus], error) {
-		s, err := e.find(who, in.Name)
+		s, err := e.look(who, in.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +132,7 @@ func (e *edge) listingRoute() {
 	}, func(_ context.Context, who jackfield.Principal, in *asked) (*plain[ListingList], error) {
 		all := e.visible(who)
 		if in.query.Has("server") {
-			s, err := e.find(who, in.Server)
+			s, err := e.look(who, in.Server)
 			if err != nil {
 				return nil, err
 			}

@@ -175,7 +175,7 @@ func TestWhatOneMayNotSeeIsNotThereInTheSameWords(t *testing.T) {
 		return strings.ReplaceAll(p.Detail, name, "NAME")
 	}
 	for _, name := range []string{"mine", "ours"} {
-		if got := words(name); got != words("none") {
+		if got := words(name); got != words("else") {
 			t.Errorf("%s: %s", name, got)
 		}
 		for _, path := range []string{"/connect", "/reset", "/disconnect"} {
@@ -536,4 +536,31 @@ func TestConnectionsAreOnesOwnAndAdminsSeeAll(t *testing.T) {
 		}
 	}
 	w.want(405, "root", "GET", "/servers/x/connect", nil)
+}
+
+func TestAServerThatCannotBeUsedIsShownWithTheReasonAndCanBeMended(t *testing.T) {
+	w := newWorld(t)
+	w.server("root", "", "base", `{"url": "https://example.com/mcp"}`)
+	d := w.server("ann", "team:data", "base", `{"extends": true, "headers": {"X-Key": "`+hidden+`"}}`)
+	w.want(200, "root", "PUT", "/servers/base", `{"definition": {"url": "https://example.org/mcp"}}`, "If-Match", "*")
+	for _, scope := range []string{"", "?scope=team:data"} {
+		var s ServerStatus
+		out := w.want(200, "ann", "GET", "/servers/base"+scope, nil)
+		if out.into(&s); s.State != StateInvalid || s.ID != d.ID || s.Definition == nil || *s.Selectable || !strings.Contains(s.Reason, "enter them again") || out.Header().Get("ETag") == "" {
+			t.Errorf("%s", out.Body)
+		}
+	}
+	var list ServerList
+	w.want(200, "bob", "GET", "/servers", nil).into(&list)
+	if len(list.Servers) != 1 || list.Servers[0].State != StateInvalid {
+		t.Errorf("%+v", list)
+	}
+	w.want(200, "bob", "GET", "/listings?server=base", nil)
+	w.want(200, "bob", "GET", "/servers/base/connections", nil)
+	w.want(400, "bob", "POST", "/servers/base/connect", nil).problem()
+	w.want(200, "ann", "PUT", "/servers/base", `{"definition": {"extends": true, "title": "Mended"}}`, "If-Match", "*")
+	var s ServerStatus
+	if w.want(200, "bob", "GET", "/servers/base", nil).into(&s); s.State != StateIdle || s.Title != "Mended" {
+		t.Errorf("%+v", s)
+	}
 }
