@@ -3,6 +3,7 @@ package tenants
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,30 +67,46 @@ mcpServers: {}
 	}
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), asReplica+"="+path, "JACKFIELD_MASTER_KEY="+strings.Repeat("ab", 32))
-	h := &house{t: t, keys: map[string]string{"root": key.Reveal()}, log: &lines{}, http: &http.Client{Transport: &http.Transport{}}}
+	h := spawn(t, child)
+	h.keys["root"] = key.Reveal()
+	return h
+}
+
+// spawn starts a gateway in a process of its own, which says on its standard output
+// where it is, as JSON or without ado.
+func spawn(t testing.TB, child *exec.Cmd) *house {
+	t.Helper()
+	h := &house{t: t, keys: map[string]string{}, log: &lines{}, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}}
 	child.Stderr = h.log
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := child.Start(); err != nil {
+	h.began = time.Now()
+	if err = child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	h.pid = child.Process.Pid
+	h.end = sync.OnceFunc(func() {
 		_ = child.Process.Signal(syscall.SIGTERM)
-		if err := child.Wait(); err != nil {
-			t.Errorf("the replica ended with %v", err)
+		if ended := child.Wait(); ended != nil {
+			t.Errorf("the replica ended with %v", ended)
 		}
 		h.http.CloseIdleConnections()
 		if t.Failed() {
 			t.Log(h.log)
 		}
 	})
+	t.Cleanup(h.end)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("the replica did not start: %v\n%s", err, h.log)
 	}
 	h.url = strings.TrimSpace(line)
+	var said struct{ URL string }
+	if json.Unmarshal([]byte(line), &said) == nil {
+		h.url = said.URL
+	}
 	return h
 }
 
