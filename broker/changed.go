@@ -81,7 +81,10 @@ func (b *Broker) moveLocked(l *listener, to *class, known moves) {
 	l.cl = to
 	m := known[between]
 	if l.c.Only != "" {
-		m = moveOne(between[0], to, l.c.Only)
+		if m = moveOne(between[0], to, l.c.Only); len(m.lost) > 0 && len(m.gained) == 0 && l.c.Session == "" {
+			l.lost = to.usable(l.c.Only)
+			l.over()
+		}
 	} else if m == nil {
 		m = moveAll(between[0], to)
 		known[between] = m

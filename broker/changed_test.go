@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,7 +22,7 @@ func TestWhoSeesSomethingElseIsToldAndNobodyElse(t *testing.T) {
 		}
 		ears := map[string]*ear{}
 		for name, c := range map[string]Caller{
-			"ann": user("ann"), "ann at a": user("ann").only("a"), "ann at b": user("ann").only("b"),
+			"ann": user("ann"), "ann at a": inSession("ann", "1").only("a"), "ann at b": inSession("ann", "1").only("b"),
 			"bob": user("bob"), "cat": user("cat"),
 		} {
 			e, _ := h.listen(c, all)
@@ -175,19 +176,42 @@ func TestWhoGainsAServerHearsOfIt(t *testing.T) {
 	})
 }
 
-func TestWhoAsksAServerThatIsGivenBackIsConnected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h, d := decidedHouse(t, Options{}, "a")
-		d.set("ann", h.def("a"))
-		e, _ := h.listen(user("ann").only("a"), all)
-		defer e.stop()
-		d.set("ann")
-		h.b.Changed(nil)
-		equal(t, h.calls("a")[0].feeds(), "")
-		d.set("ann", h.def("a"))
-		h.b.Changed(nil)
-		equal(t, h.calls("a")[0].feeds(), "lists")
-	})
+func TestWhoAsksAServerAloneHearsUntilItIsGone(t *testing.T) {
+	for what, f := range map[string]Filter{"lists": all, "a resource": {URIs: []string{"doc://a"}}} {
+		for name, gone := range map[string]func(h *house) []jackfield.Server{
+			"lost": func(h *house) []jackfield.Server { return []jackfield.Server{h.def("b")} },
+			"of no use": func(h *house) []jackfield.Server {
+				a := h.def("a")
+				a.Invalid = "url: ${X} is not set"
+				return []jackfield.Server{a, h.def("b")}
+			},
+		} {
+			t.Run(what+" "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h, d := decidedHouse(t, Options{}, "a", "b")
+					h.set("a", func(sc *script) { sc.lists[catalog.Resources] = []string{"doc://a"} })
+					d.set("ann", h.def("a"), h.def("b"))
+					e, _ := h.listen(user("ann").only("a"), f)
+					defer e.stop()
+					d.set("ann", h.def("a"))
+					h.b.Changed(nil)
+					sleep(time.Minute)
+					if h.calls("a")[0].feeds() == "" {
+						t.Fatal("it ended with another server")
+					}
+					d.set("ann", gone(h)...)
+					h.b.Changed(nil)
+					synctest.Wait()
+					if len(h.b.hub.listeners) != 0 {
+						t.Error("it still listens")
+					}
+					if e.err == nil || !strings.Contains(e.err.Error(), `"a"`) {
+						t.Errorf("it ended with %v", e.err)
+					}
+				})
+			})
+		}
+	}
 }
 
 func TestAChangeWhileSomebodyBeginsToListenIsNotMissed(t *testing.T) {

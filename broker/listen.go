@@ -53,7 +53,10 @@ type listener struct {
 	ctx  context.Context //nolint:containedctx // what it makes the broker do ends with it
 	work sync.WaitGroup  // connections being made for it
 
+	over context.CancelFunc // ends ctx
+
 	// Protected by Broker.hub.mu, once it is in the hub.
+	lost  error  // why it ended: the one server that it asked is none that it sees
 	cl    *class // what it sees; written while Broker.changing is held as well
 	lines map[*line]struct{}
 	// uris are the resources it is subscribed to: for each server, its URI and
@@ -116,7 +119,8 @@ func (l *listener) keeps(id jackfield.ServerID) bool {
 // is called by the goroutine of Listen. Upstream, streams are opened on the
 // connections that the caller has open, or opens later; connections are made for
 // the resources and tasks named in f, and for a caller without a session for the one server
-// it asks. Errors are *jackfield.Error; that ctx ended is none.
+// it asks; when that is gone, or cannot be used any more, so is the subscription. Errors
+// are *jackfield.Error; that ctx ended is none.
 func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filter), deliver func(exchange.Event)) error {
 	asOf := b.changes.Load()
 	cl, v, err := b.view(&c)
@@ -127,7 +131,7 @@ func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filt
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &listener{
-		c: c, owner: c.Principal.Scope(), cl: cl, filter: f, box: newMailbox(), ctx: ctx,
+		c: c, owner: c.Principal.Scope(), cl: cl, filter: f, box: newMailbox(), ctx: ctx, over: cancel,
 		lines: map[*line]struct{}{},
 	}
 	b.resolve(l, v)
@@ -141,7 +145,9 @@ func (b *Broker) Listen(ctx context.Context, c Caller, f Filter, ready func(Filt
 	b.awaitReady(l)
 	ready(b.honoured(l))
 	l.deliver(deliver)
-	return nil
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	return l.lost
 }
 
 // deliver delivers events as they come, until the listener's ctx ends.

@@ -39,13 +39,10 @@ func (b *Broker) view(c *Caller) (*class, *catalog.View, error) {
 	if c.Only == "" {
 		return cl, cl.all, nil
 	}
-	i, ok := cl.byName[c.Only]
-	if !ok {
-		return nil, nil, cl.unknownServer(c.Only)
+	if err := cl.usable(c.Only); err != nil {
+		return nil, nil, err
 	}
-	if s := &cl.servers[i]; s.Invalid != "" {
-		return nil, nil, jackfield.Errorf(jackfield.Unavailable, "the definition of server %q cannot be used: %s", s.Name, s.Invalid)
-	}
+	i := cl.byName[c.Only]
 	v := cl.only[i].Load()
 	if v == nil {
 		v = b.o.Catalog.Only(cl.servers[i])
@@ -57,6 +54,18 @@ func (b *Broker) view(c *Caller) (*class, *catalog.View, error) {
 		}
 	}
 	return cl, v, nil
+}
+
+// usable is why the server of that name cannot be used; nil: it can be.
+func (cl *class) usable(name string) error {
+	s, ok := cl.named(name)
+	switch {
+	case !ok:
+		return cl.unknownServer(name)
+	case s.Invalid != "":
+		return jackfield.Errorf(jackfield.Unavailable, "the definition of server %q cannot be used: %s", s.Name, s.Invalid)
+	}
+	return nil
 }
 
 // server is the definition of a server as it is now, whoever sees it.
