@@ -277,27 +277,47 @@ func (p *parts) serverInfo() wire.Raw {
 	return append(b, '}')
 }
 
-// listings tells what the catalog holds of a server: what everybody sees, else
-// what some owner sees.
-func (p *parts) listings(s jackfield.Server) []api.Listing {
+// listings tells what the catalog holds of a server, as its owner sees it: what is
+// everybody's, and of a server that each person reaches on credentials of their own
+// the person's own. Why a visit failed may tell of who asked, and is told to nobody
+// else.
+func (p *parts) listings(s jackfield.Server, owner jackfield.Scope) []api.Listing {
+	var shared, own *catalog.Listing
 	status := p.catalog.Status(s)
-	if len(status.Listings) == 0 {
-		return nil
+	for i := range status.Listings {
+		switch l := &status.Listings[i]; {
+		case l.Scope == jackfield.App():
+			shared = l
+		case l.Scope == owner && s.OwnCredentials():
+			own = l
+		}
 	}
-	first := status.Listings[0]
-	out := make([]api.Listing, 0, len(first.Lists))
-	for k, l := range first.Lists {
-		one := api.Listing{
-			Kind: catalog.Kind(k).String(), Count: l.Count, Fetched: l.Fetched, Fresh: l.Fresh, Truncated: l.Cut,
-			Failing: first.Since, Next: first.Retry,
-		}
+	var out []api.Listing
+	for k := range catalog.Kind(len(catalog.Listing{}.Lists)) {
 		switch {
-		case l.Err != nil:
-			one.Error = l.Err.Error()
-		case first.Err != nil:
-			one.Error = first.Err.Error()
+		case shared != nil && !s.OwnCredentials():
+			out = append(out, listed(k, shared))
+		case shared != nil && shared.Lists[k].Public && (own == nil || !own.Lists[k].Known):
+			l := shared.Lists[k]
+			out = append(out, api.Listing{Kind: k.String(), Count: l.Count, Fetched: l.Fetched, Fresh: l.Fresh, Truncated: l.Cut})
+		case own != nil:
+			out = append(out, listed(k, own))
 		}
-		out = append(out, one)
+	}
+	return out
+}
+
+func listed(k catalog.Kind, from *catalog.Listing) api.Listing {
+	l := &from.Lists[k]
+	out := api.Listing{
+		Kind: k.String(), Count: l.Count, Fetched: l.Fetched, Fresh: l.Fresh, Truncated: l.Cut,
+		Failing: from.Since, Next: from.Retry,
+	}
+	switch {
+	case l.Err != nil:
+		out.Error = l.Err.Error()
+	case from.Err != nil:
+		out.Error = from.Err.Error()
 	}
 	return out
 }

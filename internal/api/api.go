@@ -37,7 +37,7 @@ type Handler struct {
 	Connections func() iter.Seq2[pool.Key, pool.Status]            // what the pool holds
 	Shape       func(jackfield.Server) (exchange.Shape, bool)      // what is known of a server
 	Sharing     func(jackfield.Server) (jackfield.Sharing, string) // who shares its connections, and why
-	Listings    func(jackfield.Server) []Listing                   // what the catalog holds of it
+	Listings    func(jackfield.Server, jackfield.Scope) []Listing  // what the catalog holds of it, as somebody sees it
 	Calls       func(jackfield.ServerID) Calls                     // what is counted of a server's calls
 
 	// What can be done.

@@ -82,7 +82,7 @@ func house(log *bytes.Buffer) *Handler {
 		Sharing: func(s jackfield.Server) (jackfield.Sharing, string) {
 			return jackfield.SharingApp, "it keeps no state for a client"
 		},
-		Listings: func(s jackfield.Server) []Listing {
+		Listings: func(s jackfield.Server, _ jackfield.Scope) []Listing {
 			switch s.ID {
 			case "github":
 				return []Listing{

@@ -141,7 +141,7 @@ func (e *edge) listingRoute() {
 		var found []ListedKind
 		now := time.Now()
 		for _, s := range all {
-			for _, l := range e.listings(s) {
+			for _, l := range e.listings(s, who) {
 				if in.Kind == "" || l.Kind == in.Kind {
 					found = append(found, ListedKind{Server: s.Name, Kind: l.Kind, ListingStatus: l.status(now)})
 				}
@@ -155,11 +155,11 @@ func (e *edge) listingRoute() {
 	})
 }
 
-func (h *Handler) listings(s jackfield.Server) []Listing {
+func (h *Handler) listings(s jackfield.Server, who jackfield.Principal) []Listing {
 	if h.Listings == nil {
 		return nil
 	}
-	return h.Listings(s)
+	return h.Listings(s, who.Scope())
 }
 
 // needs is what somebody has to do before a server can be called.

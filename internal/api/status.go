@@ -163,7 +163,7 @@ func (h *Handler) describeKnown(status *ServerStatus, who jackfield.Principal, s
 	if h.Warnings != nil {
 		status.Warnings = h.Warnings(s.ID)
 	}
-	for _, l := range h.listings(s) {
+	for _, l := range h.listings(s, who) {
 		if status.Listings == nil {
 			status.Listings = map[string]ListingStatus{}
 		}
