@@ -132,10 +132,28 @@ func (e *edge) definitionWrites(tags []string) {
 			scope, err = e.scopeOf(who, in.Name, in.Scope)
 		}
 		if err == nil {
-			err = e.Registry.Remove(ctx, who, scope, in.Name, cond)
+			err = e.remove(ctx, who, scope, in.Name, cond)
 		}
 		return nil, stale(err)
 	})
+}
+
+// remove removes a definition, with what people entered for it.
+func (h *Handler) remove(ctx context.Context, who jackfield.Principal, scope jackfield.Scope, name string, cond registry.Condition) error {
+	may := cond
+	may.DryRun = true
+	if err := h.Registry.Remove(ctx, who, scope, name, may); err != nil || cond.DryRun {
+		return err
+	}
+	if h.Credentials == nil {
+		return h.Registry.Remove(ctx, who, scope, name, cond)
+	}
+	id := jackfield.ServerID(scope.String() + "/" + name)
+	left, err := h.Credentials.Leave(ctx, who, func(of jackfield.ServerID) bool { return of == id })
+	if err != nil {
+		return err
+	}
+	return h.Registry.Remove(ctx, who, scope, name, cond, left...)
 }
 
 func (m IfMatch) definition(dry DryRun) (registry.Condition, error) {

@@ -143,27 +143,36 @@ func (e *edge) userRoutes() {
 	}, func(ctx context.Context, who jackfield.Principal, in *askedGone) (*nothing, error) {
 		cond, err := in.person()
 		if err == nil {
-			err = users.Remove(ctx, who, in.Subject, cond, e.belongings(who, jackfield.User(in.Subject))...)
+			var more []record.Write
+			if more, err = e.belongings(ctx, who, jackfield.User(in.Subject)); err == nil {
+				err = users.Remove(ctx, who, in.Subject, cond, more...)
+			}
 		}
 		return nil, stale(err)
 	})
 }
 
 // belongings is what goes with somebody, or with a team, in the same write: nobody who
-// has the name later finds it there.
-func (h *Handler) belongings(who jackfield.Principal, scope jackfield.Scope) []record.Write {
+// has the name later finds it there, or what others entered for its definitions.
+func (h *Handler) belongings(ctx context.Context, who jackfield.Principal, scope jackfield.Scope) ([]record.Write, error) {
 	var writes []record.Write
+	gone := map[jackfield.ServerID]bool{}
 	if h.Registry != nil {
 		for _, d := range h.Registry.Definitions(who) {
 			if d.Scope == scope && d.Source == registry.FromStore {
 				writes = append(writes, record.Write{Ref: record.Ref{Kind: record.Server, ID: string(d.ID)}, Anyway: true, Remove: true})
+				gone[d.ID] = true
 			}
 		}
 	}
-	if h.Credentials != nil && scope.Kind == jackfield.ScopeUser {
-		writes = append(writes, h.Credentials.Removal("", scope)...)
+	if h.Credentials == nil {
+		return writes, nil
 	}
-	return writes
+	if scope.Kind == jackfield.ScopeUser {
+		return append(writes, h.Credentials.Removal("", scope)...), nil
+	}
+	left, err := h.Credentials.Leave(ctx, who, func(id jackfield.ServerID) bool { return gone[id] })
+	return append(writes, left...), err
 }
 
 func (e *edge) teamRoutes() {
@@ -226,11 +235,32 @@ func (e *edge) teamRoutes() {
 	}, func(ctx context.Context, who jackfield.Principal, in *askedGone) (*nothing, error) {
 		cond, err := in.person()
 		if err == nil {
-			err = teams.Remove(ctx, who, in.ID, cond, e.belongings(who, jackfield.Team(in.ID))...)
+			err = e.removeTeam(ctx, who, in.ID, cond)
 		}
 		return nil, stale(err)
 	})
 	e.memberRoutes(teams, tags)
+}
+
+// removeTeam removes a team with what belongs to it. Who may not, or has seen another
+// revision, removes nothing.
+func (h *Handler) removeTeam(ctx context.Context, who jackfield.Principal, id string, cond authn.Condition) error {
+	teams := h.People.Teams()
+	if err := adminOnly(who); err != nil {
+		return err
+	}
+	t, err := teams.Get(who, id)
+	switch {
+	case err != nil:
+		return err
+	case !cond.Anyway && cond.If != t.Revision:
+		return (&record.Conflict{Ref: record.Ref{Kind: record.Team, ID: id}, Current: t.Revision}).AsError()
+	}
+	more, err := h.belongings(ctx, who, jackfield.Team(id))
+	if err != nil {
+		return err
+	}
+	return teams.Remove(ctx, who, id, cond, more...)
 }
 
 func (e *edge) memberRoutes(teams authn.Teams, tags []string) {

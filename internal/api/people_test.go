@@ -65,7 +65,10 @@ func TestWhatBelongsToSomebodyGoesWithThem(t *testing.T) {
 	w.server("root", "", "keyed", `{"url": "https://example.com/mcp", "headers": {"X-Key": "{{var.KEY}}"}, "vars": {"KEY": {}}}`)
 	w.server("bob", "", "mine", remote)
 	w.server("ann", "team:data", "ours", remote)
+	w.server("ann", "team:data", "asks", `{"url": "https://example.com/mcp", "headers": {"X-Key": "{{var.KEY}}"}, "vars": {"KEY": {}}}`)
 	w.want(200, "bob", "PUT", "/servers/keyed/variables/KEY", `{"value": "v"}`)
+	w.want(200, "ann", "PUT", "/servers/asks/variables/KEY", `{"value": "v"}`)
+	w.want(412, "root", "DELETE", "/teams/data", nil, "If-Match", `"999"`)
 	w.want(201, "bob", "POST", "/keys", NewKey{Name: "laptop"})
 	w.want(204, "root", "DELETE", "/users/bob", nil, "If-Match", "*")
 	w.want(204, "root", "DELETE", "/teams/data", nil, "If-Match", "*")
@@ -73,6 +76,38 @@ func TestWhatBelongsToSomebodyGoesWithThem(t *testing.T) {
 		if ref.Kind == record.Key || ref.Kind == record.Variable || ref.Kind == record.Server && ref.ID != "app/keyed" {
 			t.Errorf("%v is still there", ref)
 		}
+	}
+}
+
+func TestADefinitionThatIsMadeAgainFindsNothingThatWasEntered(t *testing.T) {
+	w := newWorld(t)
+	const keyed = `{"url": "https://example.com/mcp", "headers": {"X-Key": "{{var.KEY}}"}, "vars": {"KEY": {}}}`
+	first := w.server("ann", "team:data", "keyed", keyed)
+	w.server("root", "", "other", keyed)
+	for _, who := range []string{"ann", "bob"} {
+		w.want(200, who, "PUT", "/servers/keyed/variables/KEY", `{"value": "v"}`)
+		w.want(200, who, "PUT", "/servers/other/variables/KEY", `{"value": "v"}`)
+	}
+	set := func(who, server string) bool {
+		var v Variable
+		w.want(200, who, "GET", "/servers/"+server+"/variables/KEY", nil).into(&v)
+		return v.Set
+	}
+	// Whoever removes nothing takes nothing away.
+	w.want(404, "bob", "DELETE", "/servers/nothing", nil, "If-Match", "*")
+	w.want(403, "bob", "DELETE", "/servers/keyed", nil, "If-Match", "*")
+	w.want(412, "ann", "DELETE", "/servers/keyed", nil, "If-Match", `"999"`)
+	w.want(204, "ann", "DELETE", "/servers/keyed?dryRun=true", nil, "If-Match", "*")
+	if !set("ann", "keyed") || !set("bob", "keyed") {
+		t.Error("values went without the definition")
+	}
+	head := len(w.store.log)
+	w.want(204, "ann", "DELETE", "/servers/keyed", nil, "If-Match", etag(first.Revision))
+	if len(w.store.log) != head+3 {
+		t.Errorf("%d changes", len(w.store.log)-head)
+	}
+	if again := w.server("ann", "team:data", "keyed", keyed); again.ID != first.ID || set("ann", "keyed") || set("bob", "keyed") || !set("bob", "other") {
+		t.Errorf("%+v", again)
 	}
 }
 

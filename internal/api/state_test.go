@@ -116,13 +116,16 @@ func TestTheLogSaysWhatWasWrittenByWhom(t *testing.T) {
 		}
 	}
 	n := len(all)
-	if c := all[n-3]; c.Kind != "server" || c.ID != "app/x" || c.Scope != "app" || c.Name != "x" || c.By != "root" {
+	if c := all[n-4]; c.Kind != "server" || c.ID != "app/x" || c.Scope != "app" || c.Name != "x" || c.By != "root" {
 		t.Errorf("%+v", c)
 	}
-	if c := all[n-2]; c.Kind != "variable" || c.ID != "user:bob/app/x/KEY" || c.Scope != "user:bob" || c.Server != "app/x" || c.Name != "KEY" || c.By != "bob" {
+	if c := all[n-3]; c.Kind != "variable" || c.ID != "user:bob/app/x/KEY" || c.Scope != "user:bob" || c.Server != "app/x" || c.Name != "KEY" || c.By != "bob" {
 		t.Errorf("%+v", c)
 	}
-	if c := all[n-1]; !c.Gone || c.ID != "app/x" {
+	if c := all[n-2]; !c.Gone || c.ID != "app/x" {
+		t.Errorf("%+v", c)
+	}
+	if c := all[n-1]; !c.Gone || c.ID != "user:bob/app/x/KEY" || c.By != "root" {
 		t.Errorf("%+v", c)
 	}
 	w.store.broken = jackfield.Errorf(jackfield.Unavailable, "the database is away")

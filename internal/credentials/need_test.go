@@ -246,3 +246,21 @@ func TestRemovalIsOfAPersonOrOfAServer(t *testing.T) {
 		t.Error(len(s.records))
 	}
 }
+
+func TestValuesThatDoNotFitInOneWriteGoBeforeTheOthers(t *testing.T) {
+	s := newShelf(t)
+	server, other := remote("https://a.example"), remote("https://b.example")
+	other.ID = "app/other"
+	const people = 5003
+	for i := range people {
+		s.enter(jackfield.User(fmt.Sprint(i)), server, "TOKEN=x")
+	}
+	s.enter(alice, other, "TOKEN=y")
+	left, err := s.Leave(t.Context(), jackfield.Principal{Subject: "root"}, func(id jackfield.ServerID) bool { return id == server.ID })
+	if err != nil || len(left) != people-5000 || len(s.records) != len(left)+1 {
+		t.Fatal(len(left), len(s.records), err)
+	}
+	if _, err := s.Write(t.Context(), "root", left...); err != nil || len(s.records) != 1 {
+		t.Error(len(s.records), err)
+	}
+}

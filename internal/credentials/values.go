@@ -155,8 +155,7 @@ func (c *Credentials) Removal(id jackfield.ServerID, owner jackfield.Scope) []re
 	of := func(subject string, p person) {
 		p.each(func(server jackfield.ServerID, v *value) {
 			if id == "" || id == server {
-				ref := record.Ref{Kind: record.Variable, ID: record.VariableID(jackfield.User(subject), server, v.name.Value())}
-				writes = append(writes, record.Write{Ref: ref, Anyway: true, Remove: true})
+				writes = append(writes, removal(subject, server, v))
 			}
 		})
 	}
@@ -170,4 +169,34 @@ func (c *Credentials) Removal(id jackfield.ServerID, owner jackfield.Scope) []re
 	case jackfield.ScopeTeam: // has no values
 	}
 	return writes
+}
+
+// inOneWrite is how many values go with a definition at once, so that the store takes
+// them and all that goes with them.
+const inOneWrite = 5000
+
+// Leave is what removes everybody's values for definitions that are about to be
+// removed, for the same write: whoever makes one of the same id later finds none. Of
+// more than fit in one write the others are removed already.
+func (c *Credentials) Leave(ctx context.Context, by jackfield.Principal, is func(jackfield.ServerID) bool) ([]record.Write, error) {
+	var writes []record.Write
+	for subject, p := range c.everybody {
+		p.each(func(server jackfield.ServerID, v *value) {
+			if is(server) {
+				writes = append(writes, removal(subject, server, v))
+			}
+		})
+	}
+	for len(writes) > inOneWrite {
+		if _, err := c.o.Writer.Write(ctx, by.Subject, writes[:inOneWrite]...); err != nil {
+			return nil, err
+		}
+		writes = writes[inOneWrite:]
+	}
+	return writes, nil
+}
+
+func removal(subject string, server jackfield.ServerID, v *value) record.Write {
+	ref := record.Ref{Kind: record.Variable, ID: record.VariableID(jackfield.User(subject), server, v.name.Value())}
+	return record.Write{Ref: ref, Anyway: true, Remove: true}
 }

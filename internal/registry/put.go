@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jackfield-dev/jackfield"
@@ -62,8 +63,9 @@ func (r *Registry) Put(ctx context.Context, p jackfield.Principal, scope jackfie
 	}
 }
 
-// Remove removes a definition of the store. The error is as that of Put, or NotFound.
-func (r *Registry) Remove(ctx context.Context, p jackfield.Principal, scope jackfield.Scope, name string, cond Condition) error {
+// Remove removes a definition of the store, and more in the same write. The error is
+// as that of Put, or NotFound.
+func (r *Registry) Remove(ctx context.Context, p jackfield.Principal, scope jackfield.Scope, name string, cond Condition, more ...record.Write) error {
 	if access := p.MayEdit(scope); !access.Allowed {
 		return jackfield.Errorf(jackfield.Forbidden, "%s", access.Reason)
 	}
@@ -78,14 +80,14 @@ func (r *Registry) Remove(ctx context.Context, p jackfield.Principal, scope jack
 	case cond.DryRun:
 		return nil
 	}
-	return r.write(ctx, p.Subject, record.Write{Ref: ref(e.id), If: cond.If, Anyway: cond.Anyway, Remove: true})
+	return r.write(ctx, p.Subject, slices.Insert(more, 0, record.Write{Ref: ref(e.id), If: cond.If, Anyway: cond.Anyway, Remove: true})...)
 }
 
-func (r *Registry) write(ctx context.Context, by string, w record.Write) error {
+func (r *Registry) write(ctx context.Context, by string, writes ...record.Write) error {
 	if r.o.Writer == nil {
 		return jackfield.Errorf(jackfield.Unavailable, "this gateway keeps no definitions but those of its configuration file")
 	}
-	_, err := r.o.Writer.Write(ctx, by, w)
+	_, err := r.o.Writer.Write(ctx, by, writes...)
 	return err
 }
 
