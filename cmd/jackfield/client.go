@@ -17,7 +17,6 @@ import (
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/exchange"
 	"github.com/jackfield-dev/jackfield/internal/api"
-	"github.com/jackfield-dev/jackfield/internal/registry/document"
 	"github.com/jackfield-dev/jackfield/upstream"
 )
 
@@ -106,51 +105,11 @@ func (c *client) unreachable(err error) error {
 	return jackfield.Errorf(jackfield.Unavailable, "the gateway at %s (from %s) cannot be reached: %w", c.base, c.source, why)
 }
 
-// server is the status of one server. Of one that is not there it is told which are,
-// and of one that cannot be used there is what the list says.
+// server is the status of one server.
 func (c *client) server(ctx context.Context, name string) (api.ServerStatus, error) {
 	var status api.ServerStatus
 	err := c.get(ctx, place("servers", name), &status)
-	code := jackfield.CodeOf(err)
-	if err == nil || code != jackfield.NotFound && code != jackfield.Invalid {
-		return status, err
-	}
-	all, unknown := c.servers(ctx)
-	if unknown != nil {
-		return status, err
-	}
-	for _, v := range all.Servers {
-		if v.Name == name {
-			return v, nil
-		}
-	}
-	return status, missing(err, name, all)
-}
-
-// missing is err, with a hint where it says that there is no such server.
-func missing(err error, name string, all api.ServerList) error {
-	if jackfield.CodeOf(err) != jackfield.NotFound || strings.Contains(err.Error(), "; ") {
-		return err
-	}
-	var names []string
-	for _, v := range all.Servers {
-		names = append(names, v.Name)
-	}
-	return &jackfield.Error{Code: jackfield.NotFound, Message: err.Error() + "; " + nearby(name, names), Err: err}
-}
-
-// nearby is a hint at what somebody may have meant.
-func nearby(name string, names []string) string {
-	near := document.Nearest(name, names)
-	switch {
-	case len(names) == 0:
-		return "there are none"
-	case len(names) <= mostNamed:
-		return "there are " + printable(strings.Join(names, ", "))
-	case near != "":
-		return "did you mean " + printable(near) + "?"
-	}
-	return "jackfield servers lists them"
+	return status, err
 }
 
 // mcp opens an MCP connection to one server. caps is the client capabilities

@@ -208,7 +208,7 @@ func (s *shell) showServer(ctx context.Context, c *client, name, scope string) e
 	a, err := c.do(ctx, request{method: "GET", path: place("servers", name), query: scoped(scope)}, &v)
 	stop()
 	if err != nil {
-		return c.hinted(ctx, name, scope, err)
+		return err
 	}
 	if s.json {
 		return s.printJSON(json.RawMessage(a.body))
@@ -280,24 +280,12 @@ Where a definition of the same name stood behind it, that one counts from then o
 	return cmd
 }
 
-// hinted is err, with a hint at which servers there are where that may help.
-func (c *client) hinted(ctx context.Context, name, scope string, err error) error {
-	if scope != "" || jackfield.CodeOf(err) != jackfield.NotFound {
-		return err
-	}
-	all, unknown := c.servers(ctx)
-	if unknown != nil {
-		return err
-	}
-	return missing(err, name, all)
-}
-
 // editable is a definition that is in the store. Without a scope it is the one that
 // the caller sees under the name.
 func (c *client) editable(ctx context.Context, name, scope string) (resource, error) {
 	var v api.ServerStatus
 	if _, err := c.do(ctx, request{method: "GET", path: place("servers", name), query: scoped(scope)}, &v); err != nil {
-		return resource{}, c.hinted(ctx, name, scope, err)
+		return resource{}, err
 	}
 	if v.Source == "file" {
 		return resource{}, jackfield.Errorf(jackfield.Forbidden,
