@@ -60,13 +60,18 @@ func (p *parts) brokerTrace() *broker.Trace {
 	return t
 }
 
-// metricsFor is /metrics for those who may use the API.
+// metricsFor is /metrics for admins: its labels name everybody's servers.
 func (p *parts) metricsFor(authenticate func(*http.Request) (jackfield.Principal, error)) http.Handler {
 	metrics := p.metrics.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := authenticate(r); err != nil {
+		who, err := authenticate(r)
+		switch {
+		case err != nil:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		case !who.Role.Covers(jackfield.RoleAdmin):
+			http.Error(w, "metrics are of everybody's servers, and for admins; metrics.listen serves them at an address of their own", http.StatusForbidden)
 			return
 		}
 		metrics.ServeHTTP(w, r)
