@@ -82,7 +82,9 @@ func (k Keys) Get(by jackfield.Principal, id string) (Key, error) {
 
 // Make makes a key and returns its text, which nobody can find out again. Name, User,
 // Role, Teams, Servers and Expires of what is wanted are looked at. Without a User it is
-// the caller's own. A User without a record is somebody all the same. Errors are those of Users.Put, Forbidden, and Exhausted.
+// the caller's own, and ends no later than the key that the caller came with. A User
+// without a record is somebody all the same. Errors are those of Users.Put, Forbidden,
+// and Exhausted.
 func (k Keys) Make(ctx context.Context, by jackfield.Principal, want Key) (Key, jackfield.Secret, error) {
 	d := k.d
 	body := keyBody{
@@ -101,6 +103,13 @@ func (k Keys) Make(ctx context.Context, by jackfield.Principal, want Key) (Key, 
 	}
 	one := &key{keyBody: body}
 	d.mu.RLock()
+	var until time.Time
+	if with := d.keys.byID[by.Credential]; with != nil && one.User == by.Subject {
+		until = with.Expires
+	}
+	if one.Expires.IsZero() {
+		one.Expires = until
+	}
 	faults := d.checkKeyLocked(one)
 	one.Recorded = d.users.byID[one.subject()] != nil && !reserved(one.subject())
 	many := len(d.bySubject[one.subject()]) >= maxKeys
@@ -110,6 +119,9 @@ func (k Keys) Make(ctx context.Context, by jackfield.Principal, want Key) (Key, 
 	}
 	if err := mayMake(by, one); err != nil {
 		return Key{}, "", err
+	}
+	if !until.IsZero() && one.Expires.After(until) {
+		return Key{}, "", jackfield.Errorf(jackfield.Forbidden, "the key that you came with ends at %s, and yours that it makes end no later", until.Format(time.RFC3339))
 	}
 	if many {
 		return Key{}, "", jackfield.Errorf(jackfield.Exhausted, "%s has %d keys, which is as many as there may be; revoke some of them", quoted(one.subject()), maxKeys)
