@@ -167,6 +167,10 @@ func (c *caller) Resolve(ctx huma.Context) []error {
 
 func (c *caller) asked() *caller { return c }
 
+// forAdmins marks, in the metadata of an operation, what others are refused before
+// their body is read.
+const forAdmins = "admins"
+
 // admit lets a request through to the handler whose caller is known and which could
 // be one that the handler knows.
 func (e *edge) admit(ctx huma.Context, next func(huma.Context)) {
@@ -175,6 +179,9 @@ func (e *edge) admit(ctx huma.Context, next func(huma.Context)) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	who, err := e.Authenticate(r)
 	var query url.Values
+	if err == nil && ctx.Operation().Metadata[forAdmins] != nil {
+		err = adminOnly(who)
+	}
 	if err == nil {
 		query, err = checkRequest(r, ctx.Operation())
 	}
