@@ -35,6 +35,7 @@ type Events struct {
 	mu        sync.Mutex // guards what follows
 	listeners map[*listener]struct{}
 	head      uint64 // number of the newest change
+	closed    error  // why nobody may listen any more; nil: they may
 
 	reading sync.Mutex      // held while the log is read; guards recent
 	recent  []record.Change // the newest entries that were read, without gaps
@@ -84,6 +85,14 @@ func (e *Events) Cut(match func(jackfield.Principal) bool, reason error) {
 			l.poke()
 		}
 	}
+}
+
+// Close ends all streams, for the reason given, and lets nobody listen any more.
+func (e *Events) Close(reason error) {
+	e.mu.Lock()
+	e.closed = reason
+	e.mu.Unlock()
+	e.Cut(func(jackfield.Principal) bool { return true }, reason)
 }
 
 // DialStart says that a dial has begun. It, DialDone and Closed are what pool.Trace
@@ -149,6 +158,9 @@ func concerns(who jackfield.Principal, s jackfield.Scope) bool {
 func (e *Events) listen(who jackfield.Principal) (*listener, uint64, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed != nil {
+		return nil, 0, e.closed
+	}
 	own := 0
 	for l := range e.listeners {
 		if l.is.Subject == who.Subject {
@@ -268,6 +280,15 @@ func (v *view) tells(raw record.Change, ownKey func(id string) bool) (Change, bo
 	c := changeOf(raw)
 	if v.who.Role.Covers(jackfield.RoleAdmin) {
 		return c, true
+	}
+	if v.who.Only != nil && (raw.Kind == record.Server || raw.Kind == record.Variable) {
+		name := c.ID
+		if raw.Kind == record.Variable {
+			name = string(c.Server)
+		}
+		if !slices.Contains(v.who.Only, name[strings.LastIndexByte(name, '/')+1:]) {
+			return Change{}, false
+		}
 	}
 	switch raw.Kind {
 	case record.Server:

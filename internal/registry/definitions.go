@@ -116,9 +116,19 @@ func (r *Registry) entries(p *jackfield.Principal) []*entry {
 	return out
 }
 
+// isFor reports whether what the principal came with is for servers of that name.
+func isFor(p *jackfield.Principal, name string) bool {
+	return p.Only == nil || slices.Contains(p.Only, name)
+}
+
 // mayLook reports whether the principal may know of a definition.
 func (r *Registry) mayLook(p *jackfield.Principal, scope jackfield.Scope, s *jackfield.Server) bool {
-	if p.MayEdit(scope).Allowed {
+	switch {
+	case p.Role.Covers(jackfield.RoleAdmin):
+		return true
+	case !isFor(p, s.Name):
+		return false
+	case p.MayEdit(scope).Allowed:
 		return true
 	}
 	if !p.Is(scope) {

@@ -14,6 +14,7 @@ import (
 var ownHeaders = map[string]bool{
 	"Accept": true, "Content-Type": true, "Content-Length": true, "Content-Encoding": true, "Accept-Encoding": true,
 	"Connection": true, "Transfer-Encoding": true, "Te": true, "Trailer": true, "Upgrade": true, "Host": true,
+	"Via": true, "Keep-Alive": true, "Proxy-Connection": true, "Proxy-Authorization": true, "Expect": true,
 	"Mcp-Session-Id": true, "Mcp-Protocol-Version": true, "Mcp-Method": true, "Mcp-Name": true, "Last-Event-Id": true,
 }
 

@@ -199,6 +199,9 @@ func layEndpoint(out *jackfield.Server, over *reading) string {
 		e.Headers, out.Fill.Headers = from.Headers, fill.Headers
 	}
 	if has["tls"] {
+		if !over.server.Operator {
+			return "tls decides whom the secrets of the server that this is laid over are sent to; write it with a url of your own, or ask for it there"
+		}
 		e.TLS = from.TLS
 	}
 	return ""

@@ -183,10 +183,15 @@ func fallback(inside string) string {
 }
 
 // takeSecrets takes what is secret out of a document, and puts sealedText in its
-// place. What reads so already is kept from before, if it was entered for the same
+// place. Of fields that mean nothing here nothing is kept but that they were there. What reads so already is kept from before, if it was entered for the same
 // place: what says so is in the list of those that were kept.
 func takeSecrets(n *document.Node, before map[string]string, report *document.Report) (secrets map[string]string, kept []*document.Node) {
 	secrets = map[string]string{}
+	for _, f := range n.All() {
+		if _, other := ignored[f.Key]; other && !f.Value.IsNull() {
+			*f.Value = document.Node{Pos: f.Value.Pos} // a secret, perhaps, of another product
+		}
+	}
 	for key, value := range secretPlaces(n) {
 		switch text := value.Text; {
 		case text == sealedText:
