@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -85,7 +86,7 @@ func (e *edge) definitionWrites(tags []string) {
 		}
 		d, err := e.put(ctx, who, scope, in.Body.Name, in.Body.Definition, registry.Condition{DryRun: in.DryRun.DryRun})
 		if err != nil {
-			return nil, err
+			return nil, taken(err, fmt.Sprintf("a server %q of %s", in.Body.Name, scope), "/servers/"+url.PathEscape(in.Body.Name)+"?scope="+url.QueryEscape(scope.String()))
 		}
 		if in.DryRun.DryRun {
 			return &created[Definition]{Status: http.StatusOK, Body: d}, nil
@@ -231,6 +232,7 @@ func (e *edge) oneServer(who jackfield.Principal, name, scope string) (*tagged[S
 func define(out *tagged[ServerStatus], d registry.Definition) {
 	status := &out.Body
 	status.Definition, status.Revision, status.Source, status.ShadowedBy = d.Doc, d.Revision, d.Source, d.ShadowedBy
+	status.ChangedAt, status.By = moment(d.Changed), d.By
 	if status.Access == nil || d.Editable {
 		status.Access = &Access{Edit: d.Editable}
 	}

@@ -102,6 +102,18 @@ func stale(err error) error {
 	}
 }
 
+// taken makes the conflict in the chain of err that of something new: it is there
+// already, and was not changed meanwhile.
+func taken(err error, what, path string) error {
+	if conflict, ok := errors.AsType[*record.Conflict](err); !ok || conflict.Current == 0 {
+		return err
+	}
+	return &Problem{
+		Status: http.StatusConflict, Code: jackfield.Conflict.String(),
+		Detail: what + " is there already; PUT " + base + path + " changes it, or choose another name",
+	}
+}
+
 // refused is what huma found wrong with a request. What was sent is not repeated, for
 // it may be a secret.
 func refused(m *huma.ErrorModel) *Problem {

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/jackfield-dev/jackfield"
+	"github.com/jackfield-dev/jackfield/internal/record"
 )
 
 func (e *edge) logRoute() {
@@ -17,6 +18,7 @@ func (e *edge) logRoute() {
 		caller
 		Since uint64 `query:"since" doc:"only what comes after the change with this number"`
 		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many at most"`
+		Last  int    `query:"last" minimum:"1" maximum:"1000" doc:"so many, the newest; instead of limit"`
 	}
 	handle(e, huma.Operation{
 		OperationID: "log", Method: http.MethodGet, Path: "/log", Tags: []string{"changes"},
@@ -26,7 +28,13 @@ func (e *edge) logRoute() {
 		if err := adminOnly(who); err != nil {
 			return nil, err
 		}
-		changes, err := e.ReadLog(ctx, in.Since, in.Limit)
+		var changes []record.Change
+		var err error
+		if in.Last > 0 {
+			changes, err = e.newestChanges(ctx, in.Since, in.Last)
+		} else {
+			changes, err = e.ReadLog(ctx, in.Since, in.Limit)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -37,6 +45,29 @@ func (e *edge) logRoute() {
 		}
 		return &plain[ChangeList]{list}, nil
 	})
+}
+
+// newestChanges are the last of the log behind a number, at most so many.
+func (h *Handler) newestChanges(ctx context.Context, since uint64, last int) ([]record.Change, error) {
+	if h.Events != nil {
+		if head := h.Events.newest(); head > uint64(last) {
+			since = max(since, head-uint64(last))
+		}
+	}
+	const most = 1000 // at once
+	var all []record.Change
+	for {
+		some, err := h.ReadLog(ctx, since, most)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+		all = all[max(0, len(all)-last):]
+		if len(some) < most {
+			return all, nil
+		}
+		since = some[len(some)-1].Number
+	}
 }
 
 func (e *edge) backupRoute() {

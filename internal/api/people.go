@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,7 +45,13 @@ func (m IfMatch) person() (authn.Condition, error) {
 	return authn.Condition{If: revision, Anyway: anyway}, err
 }
 
-func etag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
+// etag is a revision as a header; empty, and so not sent, for what has none.
+func etag(revision uint64) string {
+	if revision == 0 {
+		return ""
+	}
+	return `"` + strconv.FormatUint(revision, 10) + `"`
+}
 
 // made is the answer about something new.
 func made[T any](path, id string, revision uint64, body T) *created[T] {
@@ -104,7 +111,7 @@ func (e *edge) userRoutes() {
 		OperationID: "make-user", Method: http.MethodPost, Path: "/users", Tags: tags, Summary: "Add a user; for admins", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, who jackfield.Principal, in *askedNew) (*created[User], error) {
 		u, err := users.Put(ctx, who, userOf(in.Body.Subject, in.Body.EditUser), authn.Condition{})
-		return made("/users/", u.Subject, u.Revision, showUser(u)), err
+		return made("/users/", u.Subject, u.Revision, showUser(u)), taken(err, fmt.Sprintf("the user %q", in.Body.Subject), "/users/"+url.PathEscape(in.Body.Subject))
 	})
 	type askedOne struct {
 		caller
@@ -196,7 +203,7 @@ func (e *edge) teamRoutes() {
 		OperationID: "make-team", Method: http.MethodPost, Path: "/teams", Tags: tags, Summary: "Add a team; for admins", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, who jackfield.Principal, in *askedNew) (*created[Team], error) {
 		t, err := teams.Put(ctx, who, teamOf(in.Body.ID, in.Body.EditTeam), authn.Condition{})
-		return made("/teams/", t.ID, t.Revision, showTeam(t)), err
+		return made("/teams/", t.ID, t.Revision, showTeam(t)), taken(err, fmt.Sprintf("the team %q", in.Body.ID), "/teams/"+url.PathEscape(in.Body.ID))
 	})
 	type askedOne struct {
 		caller

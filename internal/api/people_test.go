@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackfield-dev/jackfield/internal/authn"
 	"github.com/jackfield-dev/jackfield/internal/record"
 )
 
@@ -135,6 +136,18 @@ func TestAKeyIsShownOnceAndBelongsToItsUser(t *testing.T) {
 	w.want(412, "bob", "DELETE", "/keys/"+k.ID, nil, "If-Match", `"999"`)
 	w.want(204, "bob", "DELETE", "/keys/"+k.ID, nil, "If-Match", etag(k.Revision))
 	w.want(404, "bob", "GET", "/keys/"+k.ID, nil)
+}
+
+func TestAKeyOfTheFileHasNoRevision(t *testing.T) {
+	w := newWorld(t)
+	_, _, hash := authn.NewKey()
+	w.People = authn.New(authn.Options{Keys: []authn.FileKey{{Name: "ci", Hash: hash, User: "ci"}}})
+	w.edge = w.Handler.edge()
+	var k APIKey
+	out := w.want(200, "ci", "GET", "/keys/file:ci", nil)
+	if out.into(&k); k.Source != "file" || out.Header()["Etag"] != nil {
+		t.Errorf("%+v %v", k, out.Header())
+	}
 }
 
 func TestMeSaysWhoIsAskingAndWhatThatOneMay(t *testing.T) {

@@ -564,3 +564,36 @@ func TestAServerThatCannotBeUsedIsShownWithTheReasonAndCanBeMended(t *testing.T)
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestWhatIsThereAlreadyIsSaidToBe(t *testing.T) {
+	w := newWorld(t)
+	w.server("root", "", "x", remote)
+	for path, c := range map[string]struct {
+		body any
+		says string
+	}{
+		"/servers": {NewServer{Name: "x", Definition: Document(remote)}, `a server "x" of app is there already; PUT /api/v1/servers/x?scope=app changes it`},
+		"/teams":   {NewTeam{ID: "data"}, `the team "data" is there already; PUT /api/v1/teams/data changes it`},
+		"/users":   {NewUser{Subject: "bob"}, `the user "bob" is there already; PUT /api/v1/users/bob changes it`},
+	} {
+		if p := w.want(409, "root", "POST", path, c.body).problem(); p.Code != "conflict" || !strings.Contains(p.Detail, c.says) || strings.Contains(p.Detail, "meanwhile") {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}
+
+func TestOneServerSaysWhoWroteItAndWhen(t *testing.T) {
+	w := newWorld(t, jackfield.Server{ID: "f", Name: "f", Operator: true})
+	w.server("ann", "team:data", "x", remote)
+	for _, scope := range []string{"", "?scope=team:data"} {
+		var s ServerStatus
+		if w.want(200, "bob", "GET", "/servers/x"+scope, nil).into(&s); s.By != "ann" || s.ChangedAt == nil {
+			t.Errorf("%+v", s)
+		}
+	}
+	var s ServerStatus
+	out := w.want(200, "bob", "GET", "/servers/f", nil)
+	if out.into(&s); s.By != "" || s.ChangedAt != nil || out.Header()["Etag"] != nil {
+		t.Errorf("%+v %v", s, out.Header())
+	}
+}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -128,6 +129,30 @@ func TestTheLogSaysWhatWasWrittenByWhom(t *testing.T) {
 	if c := all[n-1]; !c.Gone || c.ID != "user:bob/app/x/KEY" || c.By != "root" {
 		t.Errorf("%+v", c)
 	}
+	numbers := func(query string) string {
+		var list ChangeList
+		w.want(200, "root", "GET", "/log"+query, nil).into(&list)
+		var out []string
+		for _, c := range list.Changes {
+			out = append(out, fmt.Sprint(int(c.Number)-n))
+		}
+		return strings.Join(out, " ")
+	}
+	for query, want := range map[string]string{"?last=2": "-1 0", "?last=5&since=" + fmt.Sprint(n-1): "0", "?limit=1&since=" + fmt.Sprint(n-2): "-1"} {
+		if got := numbers(query); got != want {
+			t.Errorf("%s: %s", query, got)
+		}
+	}
+	if got := len(strings.Fields(numbers("?last=1000"))); got != n {
+		t.Errorf("%d of %d", got, n)
+	}
+	w.want(400, "root", "GET", "/log?last=0", nil)
+	events := w.Events
+	w.Events = nil // and nothing says where the end is
+	if got := numbers("?last=2"); got != "-1 0" {
+		t.Error(got)
+	}
+	w.Events = events
 	w.store.broken = jackfield.Errorf(jackfield.Unavailable, "the database is away")
 	w.want(503, "root", "GET", "/log", nil).problem()
 	w.want(503, "root", "POST", "/teams", NewTeam{ID: "x"}).problem()

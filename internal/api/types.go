@@ -120,6 +120,8 @@ type ServerStatus struct {
 	Revision    uint64                   `json:"revision" doc:"of the definition; what If-Match takes where the source is the store"`
 	Keys        []Key                    `json:"keys,omitempty" doc:"its connections; only of one server"`
 	Definition  Document                 `json:"definition,omitempty" doc:"only of one server, for whoever may look at it"`
+	ChangedAt   *time.Time               `json:"changedAt,omitempty" doc:"when the definition was written last; as definition"`
+	By          string                   `json:"by,omitempty" doc:"who wrote it last; as definition"`
 }
 
 // Need is what a caller has to do before a server can be called.
