@@ -124,6 +124,27 @@ func TestTheNumbersSayWhatHappenedAndWhatIs(t *testing.T) {
 	}
 }
 
+// TestAServerOfAFewWithoutConnectionsIsLeftOut: there may be thousands of them.
+func TestAServerOfAFewWithoutConnectionsIsLeftOut(t *testing.T) {
+	m := NewMetrics("v1", Sources{
+		Servers: func() []jackfield.Server {
+			return []jackfield.Server{
+				{ID: "files", Scope: jackfield.App()}, {ID: "team:data/used", Scope: jackfield.Team("data")}, {ID: "team:data/idle", Scope: jackfield.Team("data")},
+			}
+		},
+		Connections: func() iter.Seq2[pool.Key, pool.Status] {
+			return maps.All(map[pool.Key]pool.Status{{Server: "team:data/used"}: {State: pool.Ready}})
+		},
+	})
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for server, want := range map[string]bool{"files": true, "team:data/used": true, "team:data/idle": false} {
+		if got := strings.Contains(answer.Body.String(), `server="`+server+`"`); got != want {
+			t.Errorf("%s is told of: %v", server, got)
+		}
+	}
+}
+
 func TestARemovedServerTakesItsNumbersAlong(t *testing.T) {
 	m := house()
 	use(m)

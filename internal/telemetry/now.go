@@ -100,6 +100,7 @@ func gauges(to chan<- prometheus.Metric) func(d *prometheus.Desc, v float64, lab
 
 // held counts the connections of one server.
 type held struct {
+	idle                                       bool   // it is not everybody's, and has none; there may be very many such
 	states                                     [4]int // as stateNames
 	dialing, queued, programs, leases, waiters int
 }
@@ -113,7 +114,7 @@ func (n now) connections(tell func(*prometheus.Desc, float64, ...string)) {
 	all := map[jackfield.ServerID]*held{}
 	program := map[jackfield.ServerID]bool{}
 	for _, s := range n.from.Servers() {
-		all[s.ID] = &held{}
+		all[s.ID] = &held{idle: s.Scope.Kind != jackfield.ScopeApp}
 		program[s.ID] = s.Endpoint.Transport == jackfield.TransportStdio
 	}
 	for k, st := range n.from.Connections() {
@@ -122,6 +123,9 @@ func (n now) connections(tell func(*prometheus.Desc, float64, ...string)) {
 		}
 	}
 	for id, h := range all {
+		if h.idle {
+			continue
+		}
 		for i, name := range stateNames {
 			tell(descConnections, float64(h.states[i]), string(id), name)
 		}
@@ -136,6 +140,7 @@ func (n now) connections(tell func(*prometheus.Desc, float64, ...string)) {
 }
 
 func (h *held) add(st pool.Status, program bool) {
+	h.idle = false
 	h.leases += st.Leases
 	h.waiters += st.Waiters
 	open := true
