@@ -39,8 +39,8 @@ type Condition struct {
 // error is Forbidden, Invalid with all faults in the list, Conflict with a
 // record.Conflict in its chain, or that of the store.
 func (r *Registry) Put(ctx context.Context, p jackfield.Principal, scope jackfield.Scope, name string, doc []byte, cond Condition) (Definition, []Problem, error) {
-	if access := p.MayEdit(scope); !access.Allowed {
-		return Definition{}, nil, jackfield.Errorf(jackfield.Forbidden, "%s", access.Reason)
+	if err := mayEdit(&p, scope, name); err != nil {
+		return Definition{}, nil, err
 	}
 	for try := 0; ; try++ {
 		e, write, problems, err := r.prepare(p, scope, name, doc, cond)
@@ -63,11 +63,23 @@ func (r *Registry) Put(ctx context.Context, p jackfield.Principal, scope jackfie
 	}
 }
 
+// mayEdit is why the principal may not change a definition; nil: it may.
+func mayEdit(p *jackfield.Principal, scope jackfield.Scope, name string) error {
+	access := p.MayEdit(scope)
+	switch {
+	case !access.Allowed:
+		return jackfield.Errorf(jackfield.Forbidden, "%s", access.Reason)
+	case !isFor(p, name):
+		return jackfield.Errorf(jackfield.Forbidden, "the key that you came with is not for the server %q, and changes no definition of it", clip(name))
+	}
+	return nil
+}
+
 // Remove removes a definition of the store, and more in the same write. The error is
 // as that of Put, or NotFound.
 func (r *Registry) Remove(ctx context.Context, p jackfield.Principal, scope jackfield.Scope, name string, cond Condition, more ...record.Write) error {
-	if access := p.MayEdit(scope); !access.Allowed {
-		return jackfield.Errorf(jackfield.Forbidden, "%s", access.Reason)
+	if err := mayEdit(&p, scope, name); err != nil {
+		return err
 	}
 	e := r.entry(scope, name)
 	switch {
@@ -134,6 +146,9 @@ func (r *Registry) prepare(p jackfield.Principal, scope jackfield.Scope, name st
 	after := &entry{id: id, scope: scope, name: name, secrets: secrets, by: p.Subject, body: body{Operator: p.Operator, Doc: node.AppendJSON(nil)}}
 	if before != nil {
 		after.revision, after.version, after.created, after.changed = before.revision, before.version, before.created, before.changed
+	}
+	if scope.Kind == jackfield.ScopeTeam && r.o.Team != nil && !r.o.Team(scope.ID) {
+		report.Warn(document.Pos{}, fmt.Sprintf("there is no team %q, so nobody sees this", clip(scope.ID)), "add the team, or write the definition for another")
 	}
 	r.readWhole(after, before, kept, report)
 	if found := problems(report, paths); hasFault(found) {
