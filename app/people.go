@@ -28,6 +28,7 @@ func (p *parts) learn(o Options) error {
 	})
 	p.registry = registry.New(registry.Options{
 		Writer: &p.follower, Seal: p.keys, Decide: policy.Decide, Loops: p.loops, Allowed: p.egress.Allowed, Lookup: os.LookupEnv, Dir: filepath.Dir(o.Config.File),
+		Team: p.directory.HasTeam,
 	})
 	p.credentials = credentials.New(credentials.Options{
 		Writer: &p.follower, Seal: p.keys, Person: p.person, HTTP: p.egress.Operator(), Log: p.log,

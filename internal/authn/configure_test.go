@@ -27,11 +27,25 @@ func TestAConfigurationThatChangesTakesKeysAway(t *testing.T) {
 		_, err = d.Authenticate(r)
 		return err
 	}
+	has := func() (out []string) {
+		for _, team := range []string{"a", "b", "c"} {
+			if d.HasTeam(team) {
+				out = append(out, team)
+			}
+		}
+		return out
+	}
+	if got := has(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Error(got)
+	}
 	falls.Role, falls.Teams = "editor", []string{"a"}
 	replaced, replacedText := make("other", "")
 	added, addedText := make("new", "")
 	lost := d.Configure([]FileKey{added, replaced, stays, falls})
 
+	if got := has(); !slices.Equal(got, []string{"a"}) {
+		t.Error(got)
+	}
 	var who []string
 	for _, l := range lost {
 		who = append(who, l.Credential)

@@ -206,6 +206,14 @@ func (d *Directory) Person(subject string) (Person, bool) {
 	return p, u != nil || reserved(subject) || len(d.bySubject[subject]) > 0
 }
 
+// HasTeam reports whether anybody could be in a team: it has a record, or a key of the
+// file names it.
+func (d *Directory) HasTeam(id string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.teams.byID[id] != nil || slices.ContainsFunc(d.keys.order, func(k *key) bool { return k.file && slices.Contains(k.Teams, id) })
+}
+
 // teamsLocked are the teams of a subject, whichever of its keys it comes with. mu is
 // held.
 func (d *Directory) teamsLocked(subject string) []string {

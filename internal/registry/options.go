@@ -25,6 +25,9 @@ type Options struct {
 	// Allowed is why an address may not be named in a definition that is not the
 	// operator's.
 	Allowed func(*url.URL) error
+	// Team is whether anybody could be in a team: it has a record, or a key names it.
+	// Nil: they all may be.
+	Team func(id string) bool
 	// Lookup and Dir are what a Source has, for definitions of the store that whoever
 	// runs the gateway wrote.
 	Lookup func(name string) (string, bool)

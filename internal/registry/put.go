@@ -24,6 +24,8 @@ const (
 	maxOfUser  = 200       // definitions
 	maxOfTeam  = 1000
 	maxOfApp   = 50_000
+	maxUser    = 4 << 20 // bytes of all definitions of a user
+	maxTeam    = 64 << 20
 	maxRetries = 3 // of a write that is to be made in any case, and that somebody else gets in the way of
 )
 
@@ -154,8 +156,31 @@ func (r *Registry) prepare(p jackfield.Principal, scope jackfield.Scope, name st
 	if found := problems(report, paths); hasFault(found) {
 		return nil, nil, found, invalid(report, name)
 	}
+	if err := r.checkRoom(after); err != nil {
+		return nil, nil, nil, err
+	}
 	w, err := r.writeOf(before, after, cond)
 	return after, w, problems(report, paths), err
+}
+
+// checkRoom refuses what would be too much of one owner: it is all in memory.
+func (r *Registry) checkRoom(after *entry) error {
+	most := map[jackfield.ScopeKind]int{jackfield.ScopeUser: maxUser, jackfield.ScopeTeam: maxTeam}[after.scope.Kind]
+	if most == 0 {
+		return nil // admins bound it
+	}
+	size := after.size()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, other := range r.stored[after.scope] {
+		if name != after.name {
+			size += other.size()
+		}
+	}
+	if size > most {
+		return jackfield.Errorf(jackfield.Exhausted, "the definitions of %s would have %d bytes together, and %d are as many as there may be; remove some", after.scope, size, most)
+	}
+	return nil
 }
 
 // readWhole reads a definition that is to be written, and checks it with what it is

@@ -694,3 +694,26 @@ func TestAScopeHasAsManyDefinitionsAsItMay(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestADefinitionForATeamThatIsNotThereIsWarnedOf(t *testing.T) {
+	m := &memory{}
+	o := options(m)
+	o.Team = func(id string) bool { return id == "data" }
+	r := New(o)
+	m.take = append(m.take, r.Take)
+	for scope, want := range map[jackfield.Scope]string{
+		jackfield.Team("data"): "", jackfield.App(): "", jackfield.Team("dta"): `there is no team "dta", so nobody sees this`,
+	} {
+		_, problems, err := r.Put(t.Context(), root, scope, "x"+scope.ID, []byte(`{"url":"https://a.test/mcp"}`), Condition{})
+		got := ""
+		for _, p := range problems {
+			got += p.Message
+			if p.Severity != document.Warning {
+				t.Error(p)
+			}
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %q %v", scope, got, err)
+		}
+	}
+}
