@@ -38,7 +38,11 @@ func (p *parts) learn(o Options) error {
 		return err
 	}
 	p.warn(o.Problems)
-	return p.follower.begin(context.Background())
+	if err := p.follower.begin(context.Background()); err != nil {
+		return err
+	}
+	p.credentials.Secrets(p.servers())
+	return nil
 }
 
 // take hands news of the store to every part, people first: who somebody is decides
@@ -46,19 +50,20 @@ func (p *parts) learn(o Options) error {
 func (p *parts) take(news record.Batch) {
 	for i := range news.Records {
 		if news.Records[i].Ref == sharedKeyRef {
-			p.shared = &news.Records[i]
+			shared := news.Records[i] // alone: there may be very many others
+			p.shared = &shared
 		}
 	}
 	lost := p.directory.Take(news)
 	renewed := p.credentials.Take(news)
 	change := p.registry.Take(news)
+	defer p.events.Changed(news)
 	if p.board == nil {
 		return // there is nobody yet whom it could concern
 	}
 	p.lose(lost)
 	p.renew(renewed)
 	p.follow(change)
-	p.events.Changed(news)
 }
 
 // person is what the credentials may tell a server of somebody.
@@ -88,35 +93,58 @@ func (p *parts) connect(ctx context.Context, who jackfield.Principal, s jackfiel
 	return err
 }
 
-// lose ends what those do who may not do it any more.
+// lose ends what those do who may not do it any more. There may be very many, for one
+// reason, so each reason is gone through once.
 func (p *parts) lose(lost []authn.Lost) {
+	type who struct{ subject, credential string }
+	groups := map[string]map[who]bool{}
 	for _, l := range lost {
-		reason := jackfield.Errorf(jackfield.Forbidden, "%s", l.Reason)
-		p.gateway.Cut(l.Is, reason)
-		p.events.Cut(l.Is, reason)
-		if l.Credential == "" {
-			own := jackfield.User(l.Subject)
-			p.board.Cut(func(k pool.Key) bool { return k.Scope == own }, reason)
+		if groups[l.Reason] == nil {
+			groups[l.Reason] = map[who]bool{}
 		}
-		p.log.Info("access ended", slog.String("subject", l.Subject), slog.String("key", l.Credential), slog.String("reason", l.Reason))
+		groups[l.Reason][who{l.Subject, l.Credential}] = true
+	}
+	for text, group := range groups {
+		is := func(pr jackfield.Principal) bool {
+			return group[who{pr.Subject, ""}] || group[who{pr.Subject, pr.Credential}]
+		}
+		reason := jackfield.Errorf(jackfield.Forbidden, "%s", text)
+		p.gateway.Cut(is, reason)
+		p.events.Cut(is, reason)
+		p.board.Cut(func(k pool.Key) bool { return k.Scope.Kind == jackfield.ScopeUser && group[who{k.Scope.ID, ""}] }, reason)
+		one := slog.Int("people", len(group))
+		for l := range group {
+			if len(group) == 1 {
+				one = slog.Group("", slog.String("subject", l.subject), slog.String("key", l.credential))
+			}
+		}
+		p.log.Info("access ended", one, slog.String("reason", text))
 	}
 }
 
 // renew has those connections made anew whose credentials are others now, and what
-// failed for want of them tried again.
+// failed for want of them tried again. There may be very many, as when people are
+// imported, so everything is gone through once.
 func (p *parts) renew(changed []credentials.Changed) {
+	if len(changed) == 0 {
+		return
+	}
+	is := make(map[credentials.Changed]bool, len(changed))
+	all := map[jackfield.Scope]bool{} // whose credentials for all servers changed
 	for _, c := range changed {
-		p.board.Reset(func(k pool.Key) bool {
-			return (c.Server == "" || k.Server == c.Server) && (c.Owner == jackfield.App() || k.Scope == c.Owner)
-		})
-		if c.Server != "" {
-			p.catalog.Renewed(c.Server, c.Owner)
-			continue
+		if is[c] = true; c.Server == "" {
+			all[c.Owner] = true
 		}
-		for _, s := range p.registry.See(p.principal(c.Owner)) {
-			if s.OwnCredentials() {
-				p.catalog.Renewed(s.ID, c.Owner)
-			}
+	}
+	p.board.Reset(func(k pool.Key) bool {
+		return all[k.Scope] || is[credentials.Changed{Server: k.Server, Owner: k.Scope}] || is[credentials.Changed{Server: k.Server, Owner: jackfield.App()}]
+	})
+	if len(all) > 0 {
+		p.catalog.RenewedAll(all)
+	}
+	for c := range is {
+		if c.Server != "" && !all[c.Owner] {
+			p.catalog.Renewed(c.Server, c.Owner)
 		}
 	}
 }

@@ -237,15 +237,35 @@ func (c *Catalog) Renewed(id jackfield.ServerID, owner jackfield.Scope) {
 	c.mu.Lock()
 	for scope, e := range c.of[id] {
 		if scope == owner || owner == jackfield.App() {
-			newly := c.invalidateLocked(e, AllKinds, true)
-			e.admitLocked(c.seq)
-			told = append(told, Change{Server: id, Scope: scope, Kinds: newly})
+			told = append(told, c.renewedLocked(id, scope, e))
 		}
 	}
 	c.mu.Unlock()
 	for _, ch := range told {
 		c.changes.tell(ch)
 	}
+}
+
+// RenewedAll is Renewed for all servers that these owners reach. There may be many.
+func (c *Catalog) RenewedAll(owners map[jackfield.Scope]bool) {
+	var told []Change
+	c.mu.Lock()
+	for k, e := range c.entries {
+		if owners[k.scope] {
+			told = append(told, c.renewedLocked(k.server, k.scope, e))
+		}
+	}
+	c.mu.Unlock()
+	for _, ch := range told {
+		c.changes.tell(ch)
+	}
+}
+
+// renewedLocked is Renewed for one entry. mu is held.
+func (c *Catalog) renewedLocked(id jackfield.ServerID, owner jackfield.Scope, e *entry) Change {
+	newly := c.invalidateLocked(e, AllKinds, true)
+	e.admitLocked(c.seq)
+	return Change{Server: id, Scope: owner, Kinds: newly}
 }
 
 // own reports whether each person reaches the server on their own credentials.

@@ -383,3 +383,109 @@ func (h *house) tryPost(ctx context.Context, who, path, body string) (int, error
 	}
 	return resp.StatusCode, nil
 }
+
+// TestASecretThatChangesIsFollowedFromTheStart: the definition stands in the file, and
+// no other is ever changed.
+func TestASecretThatChangesIsFollowedFromTheStart(t *testing.T) {
+	server := upstreamtest.New(t, upstreamtest.Script{Era: upstreamtest.Legacy})
+	path := filepath.Join(t.TempDir(), "secret")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("the first")
+	h := open(t, fmt.Sprintf("mcpServers:\n  rotates: {url: %q, headers: {X-Key: \"${file:%s}\"}}\n", server.Endpoint().URL, path), member{subject: "root", role: "admin"})
+	call := func() {
+		t.Helper()
+		if _, err := h.call(t.Context(), "root", "rotates", "echo", `{"text":"x"}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call()
+	before := server.Count("initialize")
+	write("the second")
+	within(t, "a connection made with the new secret", func() bool {
+		call()
+		return server.Count("initialize") > before
+	})
+}
+
+// TestWhoListensAfterARestartHearsOfWhatIsNew: the log of the time before is no news.
+func TestWhoListensAfterARestartHearsOfWhatIsNew(t *testing.T) {
+	dir := t.TempDir()
+	key, _, hash := authn.NewKey()
+	path := filepath.Join(dir, "jackfield.yaml")
+	config := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nauth: {keys: [{name: root, hash: %q, role: admin}]}\nmcpServers: {}\n", filepath.Join(dir, "data"), hash)
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		h, kill := killable(t, path)
+		h.keys["root"] = key.Reveal()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url+"/api/v1/events", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.sign(r, "root")
+		resp, err := h.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := bufio.NewScanner(resp.Body)
+		next := func(kind string) string {
+			t.Helper()
+			for events.Scan() {
+				if events.Text() == "event: "+kind && events.Scan() {
+					return events.Text()
+				}
+			}
+			t.Fatalf("no %s: %v\n%s", kind, events.Err(), h.log)
+			return ""
+		}
+		if hello := next("hello"); round == 1 && !strings.Contains(hello, `"number":3`) {
+			t.Errorf("hello: %s", hello)
+		}
+		for i := range 3 {
+			team := fmt.Sprintf("t%d-%d", round, i)
+			h.must("root", http.MethodPost, "/teams", "", fmt.Sprintf(`{"id":%q}`, team))
+			if got := next("change"); !strings.Contains(got, team) {
+				t.Fatalf("told %s, want %s", got, team)
+			}
+		}
+		cancel()
+		_ = resp.Body.Close()
+		kill()
+	}
+}
+
+// TestWhoListensDoesNotHoldUpTheEnd: a stream of events is open when the gateway ends.
+func TestWhoListensDoesNotHoldUpTheEnd(t *testing.T) {
+	h := open(t, "mcpServers: {}\n", member{subject: "root", role: "admin"})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/api/v1/events", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.sign(r, "root")
+	resp, err := h.http.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := resp.Body.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience/3)
+	defer cancel()
+	if err := h.app.Stop(ctx); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	if ctx.Err() != nil {
+		t.Error("Stop waited for whoever listens")
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), "shut") {
+		t.Errorf("the stream ended with %v and %s", err, text)
+	}
+}
