@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/pool"
 )
 
@@ -76,6 +77,8 @@ func (a *App) Stop(ctx context.Context) error {
 // clients when Stop is in a hurry.
 const lastWords = time.Second
 
+var errEnds = jackfield.Errorf(jackfield.Unavailable, "the gateway is shutting down; come back in a moment")
+
 // end ends all that is not a call.
 func (a *App) end(ctx context.Context) error {
 	if ctx.Err() != nil {
@@ -95,6 +98,7 @@ func (a *App) end(ctx context.Context) error {
 		}
 		return nil
 	}
+	a.parts.events.Close(errEnds) // else those streams would be waited for
 	step("clients' requests", a.parts.gateway.Close(ctx))
 	step("clients' connections", shut(a.http))
 	step("what clients listen for", a.parts.broker.Close(ctx))
