@@ -22,9 +22,10 @@ const (
 	maxDescription = 4 << 10
 	maxServerName  = 128
 
-	maxTeams   = 100  // of one user or key
-	maxServers = 1000 // of one key
-	maxKeys    = 1000 // of one user
+	maxTeams        = 100      // of one user or key
+	maxServers      = 1000     // of one key
+	maxServersBytes = 16 << 10 // of one key that was made over the API
+	maxKeys         = 1000     // of one user
 )
 
 // Fault is what is wrong with one field.

@@ -148,6 +148,9 @@ func (d *Directory) checkKeyLocked(k *key) Faults {
 	faults.role("role", k.Role)
 	d.checkTeamsLocked(&faults, k.Teams)
 	faults.servers("servers", k.Servers)
+	if n := len(strings.Join(k.Servers, "")); n > maxServersBytes {
+		faults.add("servers", "have %d bytes; at most %d are kept", n, maxServersBytes)
+	}
 	faults.expires("expires", k.Expires)
 	return faults
 }

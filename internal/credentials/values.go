@@ -15,8 +15,10 @@ import (
 	"github.com/jackfield-dev/jackfield/internal/record"
 )
 
-// maxValue is how long a value may be, in bytes.
-const maxValue = 16 << 10
+const (
+	maxValue  = 16 << 10 // bytes of a value
+	maxValues = 4 << 20  // bytes of all that one person entered, sealed: they are in memory
+)
 
 // Value is whether and when a person entered something for a variable.
 type Value struct {
@@ -82,8 +84,28 @@ func (c *Credentials) Set(ctx context.Context, by jackfield.Principal, owner jac
 	if len(writes) == 0 {
 		return nil
 	}
+	if err := c.checkRoom(owner, s.ID, given, writes); err != nil {
+		return err
+	}
 	_, err := c.o.Writer.Write(ctx, by.Subject, writes...)
 	return err
+}
+
+// checkRoom refuses values that would be too much of one person.
+func (c *Credentials) checkRoom(owner jackfield.Scope, id jackfield.ServerID, given map[string]*jackfield.Secret, writes []record.Write) error {
+	more, size := 0, 0
+	for _, w := range writes {
+		more += len(w.Sealed)
+	}
+	c.person(owner.ID).each(func(server jackfield.ServerID, v *value) {
+		if _, replaced := given[v.name.Value()]; server != id || !replaced {
+			size += len(v.sealed)
+		}
+	})
+	if more > 0 && size+more > maxValues {
+		return jackfield.Errorf(jackfield.Exhausted, "the values of %s would have %d bytes together, and %d are as many as there may be; remove some", owner, size+more, maxValues)
+	}
+	return nil
 }
 
 func (c *Credentials) write(w *record.Write, owner jackfield.Scope, f *filling, v jackfield.Variable, text jackfield.Secret) (err error) {

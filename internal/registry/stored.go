@@ -29,6 +29,15 @@ type entry struct {
 	by                string
 }
 
+// size is how many bytes are kept of it.
+func (e *entry) size() int {
+	n := len(e.body.Doc)
+	for _, secret := range e.secrets {
+		n += len(secret)
+	}
+	return n
+}
+
 // body is what a record of a definition holds.
 type body struct {
 	Doc      json.RawMessage `json:"doc"`                // as it was written, sealedText in place of secrets
