@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/jackfield-dev/jackfield"
@@ -56,6 +57,8 @@ type parts struct {
 	board   *connections.Board[broker.Conn]
 	broker  *broker.Broker
 	gateway *gateway.Handler
+
+	following sync.Mutex // definitions come from the file and from the store
 
 	phase   phase
 	stale   atomic.Bool // the last reload was refused: the configuration has errors
@@ -248,7 +251,7 @@ func (p *parts) servers() []jackfield.Server { return p.registry.Snapshot().Serv
 // not opened before somebody asks.
 func (p *parts) everybodys() []jackfield.Server {
 	all := p.servers()
-	out := make([]jackfield.Server, 0, len(all))
+	var out []jackfield.Server // few of many, and kept for a while
 	for i := range all {
 		if all[i].Scope == jackfield.App() {
 			out = append(out, all[i])
@@ -359,6 +362,8 @@ func (p *parts) follow(change registry.Change) {
 	for _, id := range change.Redial {
 		p.board.Reset(ofServer(id))
 	}
+	p.following.Lock() // so that whoever is last has the newest definitions
+	defer p.following.Unlock()
 	servers := p.servers()
 	p.credentials.Secrets(servers)
 	p.catalog.Keep(servers)
