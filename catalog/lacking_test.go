@@ -80,22 +80,29 @@ func TestWhatWasListedStaysWhenCredentialsAreMissing(t *testing.T) {
 }
 
 func TestNewCredentialsAreToldAndListedWith(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, Options{}, "a")
-		w.own("a", false)
-		v := w.view("a")
-		w.listFor(ann, v, Tools, "")
-		w.listFor(bob, v, Tools, "")
-		w.set("a", func(s *script) { s.per = func(jackfield.Scope) []string { return []string{"other"} } })
-		w.c.Renewed("a", ann)
-		w.mu.Lock()
-		if len(w.changes) != 1 || w.changes[0].Scope != ann {
-			t.Errorf("told %v", w.changes)
-		}
-		w.mu.Unlock()
-		w.listFor(ann, v, Tools, "").want(t, "a__other")
-		w.listFor(bob, v, Tools, "").want(t, "a__of-bob")
-	})
+	for name, renewed := range map[string]func(*Catalog){
+		"of one server": func(c *Catalog) { c.Renewed("a", ann) },
+		"of all":        func(c *Catalog) { c.RenewedAll(map[jackfield.Scope]bool{ann: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := newWorld(t, Options{}, "a")
+				w.own("a", false)
+				v := w.view("a")
+				w.listFor(ann, v, Tools, "")
+				w.listFor(bob, v, Tools, "")
+				w.set("a", func(s *script) { s.per = func(jackfield.Scope) []string { return []string{"other"} } })
+				renewed(w.c)
+				w.mu.Lock()
+				if len(w.changes) != 1 || w.changes[0].Scope != ann {
+					t.Errorf("told %v", w.changes)
+				}
+				w.mu.Unlock()
+				w.listFor(ann, v, Tools, "").want(t, "a__other")
+				w.listFor(bob, v, Tools, "").want(t, "a__of-bob")
+			})
+		})
+	}
 }
 
 func TestAVisitOnOldCredentialsSaysNothingOfTheNew(t *testing.T) {
