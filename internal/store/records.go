@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -195,14 +196,17 @@ func (s *Store) All(ctx context.Context) (record.Batch, error) {
 
 func everything(ctx context.Context, tx *sql.Tx) (record.Batch, error) {
 	b := record.Batch{All: true}
-	err := tx.QueryRowContext(ctx, "SELECT number FROM change_head").Scan(&b.Head)
+	var there int // counted first, since a slice that grows takes several times its room
+	err := tx.QueryRowContext(ctx, "SELECT number, (SELECT count(*) FROM records) FROM change_head").Scan(&b.Head, &there)
 	if err == nil {
-		b.Records, err = records(ctx, tx, "SELECT "+columns+" FROM records")
+		b.Records, err = records(ctx, tx, there, "SELECT "+columns+" FROM records")
 	}
 	return b, err
 }
 
-func records(ctx context.Context, tx *sql.Tx, query string, args ...any) (all []record.Record, err error) {
+// records are those of a query, which are about so many.
+func records(ctx context.Context, tx *sql.Tx, many int, query string, args ...any) (all []record.Record, err error) {
+	all = slices.Grow(all, many)
 	err = each(ctx, tx, func(rows *sql.Rows) error {
 		r, bad := scan(rows)
 		all = append(all, r)
@@ -233,7 +237,7 @@ func since(ctx context.Context, tx *sql.Tx, number uint64) (record.Batch, error)
 	if number > b.Head || b.Head-number != uint64(after) {
 		return everything(ctx, tx)
 	}
-	if b.Records, err = records(ctx, tx, "SELECT "+columns+" FROM records WHERE revision > $1", signed(number)); err != nil {
+	if b.Records, err = records(ctx, tx, 0, "SELECT "+columns+" FROM records WHERE revision > $1", signed(number)); err != nil {
 		return b, err
 	}
 	err = each(ctx, tx, func(rows *sql.Rows) error {

@@ -27,7 +27,7 @@ func (s *Store) Seals(ctx context.Context) (map[uint32]int, error) {
 // SealedWith are records that are sealed with another key than not, at most max.
 func (s *Store) SealedWith(ctx context.Context, not uint32, max int) (all []record.Record, err error) {
 	err = s.read(ctx, "nothing was read", func(ctx context.Context, tx *sql.Tx) error {
-		all, err = records(ctx, tx, "SELECT "+columns+" FROM records WHERE sealed IS NOT NULL AND seal <> $1 LIMIT $2",
+		all, err = records(ctx, tx, 0, "SELECT "+columns+" FROM records WHERE sealed IS NOT NULL AND seal <> $1 LIMIT $2",
 			int64(not), int64(min(max, maxWrites)))
 		return err
 	})
@@ -52,7 +52,7 @@ func (s *Store) Reseal(ctx context.Context, r record.Record, sealed []byte, key 
 			return err
 		}
 		conflict := &record.Conflict{Ref: r.Ref}
-		now, err := records(ctx, tx, "SELECT "+columns+" FROM records WHERE kind = $1 AND id = $2", string(r.Kind), r.ID)
+		now, err := records(ctx, tx, 0, "SELECT "+columns+" FROM records WHERE kind = $1 AND id = $2", string(r.Kind), r.ID)
 		if err != nil {
 			return err
 		}
