@@ -46,3 +46,11 @@ func TestAContainersMemoryIsNotUsedToTheLastByte(t *testing.T) {
 		}
 	}
 }
+
+func TestWhereMuchStaysLittleGarbageIsLeftBesideIt(t *testing.T) {
+	for live, want := range map[uint64]int{0: gcPercent, 10 << 20: gcPercent, 32 << 20: gcPercent, 64 << 20: 100, 80 << 20: 80, 1 << 30: leastGC} {
+		if got := percentFor(live); got != want {
+			t.Errorf("%d MiB: %d %%, not %d", live>>20, got, want)
+		}
+	}
+}

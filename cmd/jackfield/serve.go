@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,6 +156,7 @@ func (s *shell) serve(ctx context.Context, file string, o app.Overrides, profile
 	if err = writeAddress(config.Data, here); err != nil {
 		log.Warn("the address file cannot be written; other commands need --url", slog.Any("error", err))
 	}
+	go debug.FreeOSMemory() // what it took to read the store
 	if err = s.welcome(config, gateway.URL(), here); err != nil {
 		log.Warn("stdout is gone", slog.Any("error", err))
 	}
