@@ -59,16 +59,15 @@ func thisProgram(config string) *exec.Cmd {
 	return child
 }
 
-// build builds the program that people run, beside a crowd, and returns how to run it.
-func (c *crowd) build(t testing.TB) func(config string) *exec.Cmd {
+// realProgram builds the one that people run.
+func realProgram(t testing.TB) func(config string) *exec.Cmd {
 	t.Helper()
-	path := c.dir + ".jackfield"
+	path := filepath.Join(t.TempDir(), "jackfield")
 	build := exec.Command("go", "build", "-trimpath", "-o", path, "../cmd/jackfield")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = os.Remove(path) })
 	return func(config string) *exec.Cmd {
 		return exec.Command(path, "serve", "--json", "--config", config)
 	}
@@ -107,13 +106,13 @@ func (h *house) wholeList(c *crowd, who string) {
 // memory. The servers are in the process that measures, which shares the processors
 // with the gateway.
 func BenchmarkCrowd(b *testing.B) {
+	program := realProgram(b)
 	for name, make := range map[string]func() *crowd{
 		"50-servers-100-users":       func() *crowd { return gather(b, 40, 1, 10, 100, 20) },
 		"10000-servers-100000-users": func() *crowd { return gather(b, 40, 996, 10, 100_000, 20_000) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			c := make()
-			program := c.build(b)
 			b.ResetTimer()
 			for range b.N {
 				measure(b, c, program)
@@ -127,8 +126,9 @@ func measure(b *testing.B, c *crowd, program func(config string) *exec.Cmd) {
 	h := gatewayOf(b, c, program)
 	b.ReportMetric(ms(h.ready), "start-ms")
 	b.ReportMetric(ms(h.spent()), "start-cpu-ms")
-	b.ReportMetric(h.memory("VmRSS"), "ready-rss-MB")
 	b.ReportMetric(h.memory("VmHWM"), "start-peak-MB")
+	pause(b, time.Second)
+	b.ReportMetric(h.memory("VmRSS"), "idle-rss-MB")
 
 	people := make([]string, min(200, c.teams))
 	for i := range people {
@@ -143,7 +143,9 @@ func measure(b *testing.B, c *crowd, program func(config string) *exec.Cmd) {
 	}
 	times(8, 2000, list)
 	report("list", times(1, 5000, list))
+	before := h.spent()
 	report("list8", times(8, 20_000, list))
+	b.ReportMetric(ms(h.spent()-before)/20_000, "list-cpu-ms")
 	b.ReportMetric(h.memory("VmRSS"), "rss-MB")
 	call := func(i int) {
 		if _, err := h.ask(b.Context(), people[i%len(people)], "/mcp", "tools/call", "shared-01__find_1", `"name":"shared-01__find_1","arguments":{"query":"x"}`); err != nil {
