@@ -22,7 +22,7 @@ type welcome struct {
 }
 
 func (s *shell) welcome(c *app.Config, url, here string) error {
-	w := welcome{URL: url, MCP: url + "/mcp", Address: here, Config: c.File, Data: c.Data, Token: c.Auth.Token != "", Servers: []string{}}
+	w := welcome{URL: url, MCP: url + "/mcp", Address: here, Config: c.File, Data: c.Data, Token: !c.Auth.Open(), Servers: []string{}}
 	for _, server := range c.Servers {
 		if server.Invalid == "" {
 			w.Servers = append(w.Servers, server.Name)
