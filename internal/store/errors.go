@@ -20,6 +20,7 @@ func (u *unsure) Unwrap() error { return u.error }
 // The cause goes to the log, since it may name hosts and files.
 func (s *Store) explain(what string, err error) error {
 	if err == nil {
+		s.troubles.over(what)
 		return nil
 	}
 	if own, ok := errors.AsType[*jackfield.Error](err); ok {
@@ -29,7 +30,9 @@ func (s *Store) explain(what string, err error) error {
 	if errors.As(err, new(*unsure)) && s.engine == postgresEngine {
 		why += "; it is not known whether it was kept, so look before you try again"
 	}
-	s.log.Warn("the store failed", slog.String("what", what), slog.Any("error", err))
+	if s.troubles.news(what, why) {
+		s.log.Warn("the store failed", slog.String("what", what), slog.Any("error", err))
+	}
 	return &jackfield.Error{Code: code, Message: what + ": " + why, Err: err}
 }
 

@@ -84,6 +84,7 @@ func (s *Store) Hints(ctx context.Context, hint func()) {
 // listen hears what other processes tell, over a connection of its own that it opens
 // again and again.
 func (s *Store) listen(ctx context.Context, heard chan struct{}) {
+	const what = "hints of other gateways are not heard; their changes come later"
 	wait := listenAgainMin
 	for ctx.Err() == nil {
 		began, err := s.listenOnce(ctx, heard)
@@ -92,8 +93,11 @@ func (s *Store) listen(ctx context.Context, heard chan struct{}) {
 		}
 		if began {
 			wait = listenAgainMin
+			s.troubles.over(what)
 		}
-		s.log.Warn("hints of other gateways are not heard; their changes come later", slog.Any("error", err))
+		if s.troubles.news(what, "") {
+			s.log.Warn(what, slog.Any("error", err))
+		}
 		timer := time.NewTimer(wait/2 + rand.N(wait)) //nolint:gosec // it only spreads who comes when
 		select {
 		case <-timer.C:

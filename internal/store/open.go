@@ -46,11 +46,12 @@ type Options struct {
 // *record.Conflict in the chain, Unavailable when the disk or the database does not
 // do what it should.
 type Store struct {
-	engine *engine
-	db     *sql.DB // SQLite: the one connection that writes
-	reads  *sql.DB // the same as db in PostgreSQL
-	log    *slog.Logger
-	keep   uint64 // how many entries of the log stay
+	engine   *engine
+	db       *sql.DB // SQLite: the one connection that writes
+	reads    *sql.DB // the same as db in PostgreSQL
+	log      *slog.Logger
+	troubles troubles
+	keep     uint64 // how many entries of the log stay
 
 	path string   // SQLite: of the file
 	lock *os.File // SQLite: who has the directory
