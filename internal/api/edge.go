@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,8 +81,11 @@ func newEdge(h *Handler) *edge {
 	config.CreateHooks = nil                                             // they would put links to schemas into every answer
 	format := huma.Format{Marshal: encode, Unmarshal: e.decode}
 	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
-	config.Transformers = []huma.Transformer{func(_ huma.Context, _ string, v any) (any, error) {
+	config.Transformers = []huma.Transformer{func(ctx huma.Context, _ string, v any) (any, error) {
 		if refusal, ok := v.(*huma.ErrorModel); ok {
+			if c, ok := ctx.(*call); ok && c.broke {
+				return errBroke, nil
+			}
 			return refused(refusal), nil
 		}
 		return v, nil
@@ -138,6 +142,25 @@ type call struct {
 	inner
 	who   jackfield.Principal
 	query url.Values
+	broke bool // the body ended before it was whole
+}
+
+// BodyReader is huma's, but that it notes when the body breaks off, which is no fault
+// of the gateway.
+func (c *call) BodyReader() io.Reader { return &body{c.inner.BodyReader(), c} }
+
+type body struct {
+	io.Reader
+	of *call
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	var late net.Error
+	if err != nil && err != io.EOF && !(errors.As(err, &late) && late.Timeout()) { //nolint:errorlint // as readers say it
+		b.of.broke = true
+	}
+	return n, err
 }
 
 // Unwrap is huma's own context; its adapter asks for it.
@@ -145,7 +168,7 @@ func (c *call) Unwrap() huma.Context { return c.inner }
 
 // SetStatus is huma's, but that what does not hold is told by one status, 400.
 func (c *call) SetStatus(code int) {
-	if code == http.StatusUnprocessableEntity {
+	if code == http.StatusUnprocessableEntity || code == http.StatusInternalServerError && c.broke {
 		code = http.StatusBadRequest
 	}
 	c.inner.SetStatus(code)

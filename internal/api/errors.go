@@ -38,6 +38,10 @@ var (
 		Status: http.StatusRequestEntityTooLarge, Code: jackfield.Invalid.String(),
 		Detail: "a definition has at most 256 KiB",
 	}
+	errBroke = &Problem{
+		Title: http.StatusText(http.StatusBadRequest), Status: http.StatusBadRequest, Code: jackfield.Invalid.String(),
+		Detail: "the body broke off before it was whole; send it again",
+	}
 	errNoIfMatch = &Problem{
 		Status: http.StatusPreconditionRequired, Code: jackfield.Invalid.String(),
 		Detail: "send If-Match with the revision that you have seen, as the ETag of GET has it; or * for whatever it is by now",

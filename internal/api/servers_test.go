@@ -3,9 +3,13 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/pool"
@@ -595,5 +599,17 @@ func TestOneServerSaysWhoWroteItAndWhen(t *testing.T) {
 	out := w.want(200, "bob", "GET", "/servers/f", nil)
 	if out.into(&s); s.By != "" || s.ChangedAt != nil || out.Header()["Etag"] != nil {
 		t.Errorf("%+v %v", s, out.Header())
+	}
+}
+
+func TestABodyThatBreaksOffIsNoFaultOfTheGateway(t *testing.T) {
+	w := newWorld(t)
+	r := httptest.NewRequest(http.MethodPost, base+"/teams", io.MultiReader(strings.NewReader(`{"id": "a`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	r.Header.Set("Authorization", "Bearer root")
+	r.Header.Set("Content-Type", "application/json")
+	out := reply{httptest.NewRecorder(), t}
+	w.edge.routes.mux.ServeHTTP(out, r)
+	if p := out.problem(); p.Status != 400 || p.Code != "invalid" || !strings.Contains(p.Detail, "broke off") {
+		t.Errorf("%+v", p)
 	}
 }
