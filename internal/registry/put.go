@@ -145,7 +145,7 @@ func (r *Registry) prepare(p jackfield.Principal, scope jackfield.Scope, name st
 		old = before.secrets
 	}
 	secrets, kept := takeSecrets(node, old, report)
-	after := &entry{id: id, scope: scope, name: name, secrets: secrets, by: p.Subject, body: body{Operator: p.Operator, Doc: node.AppendJSON(nil)}}
+	after := &entry{id: id, scope: scope, name: name, secrets: secrets, by: p.Subject, body: body{Operator: operators(&p, scope), Doc: node.AppendJSON(nil)}}
 	if before != nil {
 		after.revision, after.version, after.created, after.changed = before.revision, before.version, before.created, before.changed
 	}
@@ -181,6 +181,12 @@ func (r *Registry) checkRoom(after *entry) error {
 		return jackfield.Errorf(jackfield.Exhausted, "the definitions of %s would have %d bytes together, and %d are as many as there may be; remove some", after.scope, size, most)
 	}
 	return nil
+}
+
+// operators reports whether what the principal writes for a scope is the operator's
+// word. What belongs to another person stays theirs, whoever corrects or imports it.
+func operators(p *jackfield.Principal, scope jackfield.Scope) bool {
+	return p.Operator && (scope.Kind != jackfield.ScopeUser || p.Is(scope))
 }
 
 // readWhole reads a definition that is to be written, and checks it with what it is
