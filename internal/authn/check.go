@@ -26,6 +26,7 @@ const (
 	maxServers      = 1000     // of one key
 	maxServersBytes = 16 << 10 // of one key that was made over the API
 	maxKeys         = 1000     // of one user
+	maxOwnKeys      = 100      // of one user, who makes them: each may be a view of its own
 )
 
 // Fault is what is wrong with one field.

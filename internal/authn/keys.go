@@ -112,7 +112,11 @@ func (k Keys) Make(ctx context.Context, by jackfield.Principal, want Key) (Key, 
 	}
 	faults := d.checkKeyLocked(one)
 	one.Recorded = d.users.byID[one.subject()] != nil && !reserved(one.subject())
-	many := len(d.bySubject[one.subject()]) >= maxKeys
+	most := maxKeys
+	if !admin(by) {
+		most = maxOwnKeys
+	}
+	many := len(d.bySubject[one.subject()]) >= most
 	d.mu.RUnlock()
 	if err := faults.in("the key " + quoted(want.Name)); err != nil {
 		return Key{}, "", err
@@ -124,7 +128,7 @@ func (k Keys) Make(ctx context.Context, by jackfield.Principal, want Key) (Key, 
 		return Key{}, "", jackfield.Errorf(jackfield.Forbidden, "the key that you came with ends at %s, and yours that it makes end no later", until.Format(time.RFC3339))
 	}
 	if many {
-		return Key{}, "", jackfield.Errorf(jackfield.Exhausted, "%s has %d keys, which is as many as there may be; revoke some of them", quoted(one.subject()), maxKeys)
+		return Key{}, "", jackfield.Errorf(jackfield.Exhausted, "%s has %d keys, which is as many as there may be; revoke some of them", quoted(one.subject()), most)
 	}
 	secret, id, hash := NewKey()
 	one.id, one.Hash = id, hash

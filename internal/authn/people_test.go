@@ -261,10 +261,14 @@ func TestKeysAreSeenAndRevokedByTheirUserAndAdmins(t *testing.T) {
 func TestAUserHasOnlySoManyKeys(t *testing.T) {
 	b := newBook(Options{})
 	ann := jackfield.Principal{Subject: "ann"}
-	for range maxKeys {
+	for range maxOwnKeys {
 		b.key(t, ann, Key{})
 	}
 	wantCode(t, make1(b, ann, Key{Name: "one more"}), jackfield.Exhausted)
+	for range maxKeys - maxOwnKeys {
+		b.key(t, admin1, Key{User: "ann"})
+	}
+	wantCode(t, make1(b, admin1, Key{Name: "one more", User: "ann"}), jackfield.Exhausted)
 	b.key(t, jackfield.Principal{Subject: "bob"}, Key{})
 }
 
