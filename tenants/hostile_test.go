@@ -168,3 +168,171 @@ func TestAnOverlayTrustsNobodyElse(t *testing.T) {
 	h.must("ed", http.MethodPost, "/servers", "",
 		`{"name":"base","scope":"team:data","definition":{"extends":true,"url":"https://example.org/mcp","tls":{"serverName":"example.org"}}}`)
 }
+
+// TestNobodyFillsTheMemory: what a plain user defines, enters and makes is kept in
+// memory, and bounded in bytes as well as in number.
+func TestNobodyFillsTheMemory(t *testing.T) {
+	h, _ := company(t)
+	icon := "data:image/png;base64," + strings.Repeat("A", 250<<10)
+	var vars []string
+	values := map[string]string{}
+	for i := range 32 {
+		name := fmt.Sprintf("V%d", i)
+		vars, values[name] = append(vars, fmt.Sprintf(`%q:{}`, name)), strings.Repeat("x", 16<<10)
+	}
+	full := func(what string, most int, one func(i int) (status int)) {
+		t.Helper()
+		for i := range most {
+			switch status := one(i); {
+			case status == http.StatusTooManyRequests && i > most/2:
+				return
+			case status != http.StatusOK && status != http.StatusCreated:
+				t.Fatalf("%s %d: %d", what, i, status)
+			}
+		}
+		t.Errorf("%s: %d are taken", what, most)
+	}
+	full("definitions", 20, func(i int) int {
+		status, _, _ := h.rest("bob", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"large%d","definition":{"url":"http://127.0.0.1:1","icon":%q}}`, i, icon))
+		return status
+	})
+	full("values", 10, func(i int) int {
+		h.must("ann", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"asks%d","definition":{"url":"http://127.0.0.1:1","startup":false,"vars":{%s}}}`, i, strings.Join(vars, ",")))
+		status, _, _ := h.rest("ann", http.MethodPut, fmt.Sprintf("/servers/asks%d/variables", i), "", map[string]any{"values": values})
+		return status
+	})
+	status, _, text := h.rest("ann", http.MethodPut, "/servers/asks0/variables", "", `{"values":{"V0":null}}`)
+	if status != http.StatusOK {
+		t.Errorf("who has too much cannot remove: %d %s", status, text)
+	}
+	var names []string
+	for i := range 300 {
+		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("n", 100), i))
+	}
+	if status, _, text := h.rest("bob", http.MethodPost, "/keys", "", map[string]any{"name": "large", "servers": names}); status != http.StatusBadRequest {
+		t.Errorf("a key for very many servers: %d %.200s", status, text)
+	}
+}
+
+// TestWhatIsSomebodysIsNotTheOperatorsWord: on a machine of one's own everybody without a
+// key is the operator, and definitions of people who have keys get no power by that.
+func TestWhatIsSomebodysIsNotTheOperatorsWord(t *testing.T) {
+	h := open(t, "mcpServers: {}\n")
+	h.must("", http.MethodPost, "/servers", "", `{"name":"mine","scope":"user:me","definition":{"command":"true","startup":false}}`)
+	const program = `{"command":"true","startup":false}`
+	status, _, text := h.rest("", http.MethodPost, "/servers", "", `{"name":"theirs","scope":"user:ann","definition":`+program+`}`)
+	if status != http.StatusBadRequest {
+		t.Errorf("a program for ann: %d %s", status, text)
+	}
+	text = h.must("", http.MethodPost, "/import", "", `{"jackfield":1,"exportedAt":"2026-01-01T00:00:00Z","teams":[],"users":[],"definitions":[{"scope":"user:ann","name":"theirs","definition":`+program+`},{"scope":"app","name":"ours","definition":`+program+`}]}`)
+	if !strings.Contains(text, `"refused": 1`) || !strings.Contains(text, `"added": 1`) {
+		t.Errorf("an import with a program for ann: %s", text)
+	}
+}
+
+// TestNothingIsSmuggledPastTheChecks: spellings that one reader takes for another thing
+// than the next.
+func TestNothingIsSmuggledPastTheChecks(t *testing.T) {
+	h, s := company(t)
+	url := s.Endpoint().URL
+	for i, definition := range []string{
+		`{"url":"` + url + `","command":"true"}`,
+		`{"url":"` + url + `","\u0063ommand":"true"}`,
+		`{"url":"` + url + `","Command":"true"}`,
+		`{"url":"` + url + `","url":"http://10.0.0.1/"}`,
+		`{"url":"` + url + `","\u0075rl":"http://10.0.0.1/"}`,
+		`{"url":"` + url + `","URL":"http://10.0.0.1/"}`,
+		`{"url":"` + url + `","type":"STDIO"}`,
+		`{"url":"` + url + `","Headers":{"X":"secret"}}`,
+		`{"url":"` + url + `","headers":{"X":"$\u007bHOME}"}}`,
+		`{"url":"` + url + `","headers":{"X":"${file:/etc/hostname}"}}`,
+		`{"url":"` + url + `","headers":{"X":"${vault:kv/x#y}"}}`,
+		`{"url":"` + url + `","headers":{"X":"${env:HOME:-x}"}}`,
+		`{"url":"` + url + `","headers":{"X":"a\r\nY: b"}}`,
+		`{"url":"` + url + `","headers":{"X\r\nY":"b"}}`,
+		`{"url":"` + url + `","headers":{"X":"{{ user.email }}"}}`,
+		`{"url":"` + url + `","headers":{"X":"{{LIBRECHAT_USER_EMAIL}}"}}`,
+		`{"url":"` + url + `","headers":{"X":"[sealed]"}}`,
+		`{"url":"` + url + `","tls":{"ca":"/etc/hostname"}}`,
+		`{"url":"` + url + `","tls":{"serverName":"${HOME}"}}`,
+		`{"url":"http://{{var.H}}/","vars":{"H":{}}}`,
+		`{"url":"http://127.0.0.1:1@10.0.0.1/"}`,
+		`{"url":"http://127.0.0.1:1\\@10.0.0.1/"}`,
+		`{"url":"http://0x0a000001/"}`,
+		`{"url":"http://[::ffff:10.0.0.1]/"}`,
+		`{"url":"http://169.254.169.254/latest"}`,
+		`{"url":"file:///etc/passwd"}`,
+		`{"extends":true,"title":"x"}`,
+		`{"url":"` + url + `","overlays":{"data":{"command":"true"}}}`,
+		`[{"url":"` + url + `"}]`, `"text"`, `null`,
+	} {
+		status, _, text := h.rest("bob", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"s%d","definition":%s}`, i, definition))
+		if status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", definition, status, text)
+		}
+	}
+	text := h.must("bob", http.MethodPost, "/servers", "", `{"name":"via","definition":{"url":"`+url+`","vars":{"V":{}},"headers":{"Via":"{{var.V}}"}}}`)
+	if !strings.Contains(text, "Via is ignored") {
+		t.Errorf("a definition hides loops: %s", text)
+	}
+}
+
+// TestWhatIsHiddenAndWhatIsNotThereReadTheSame: an answer tells nobody that there is
+// something to be curious of.
+func TestWhatIsHiddenAndWhatIsNotThereReadTheSame(t *testing.T) {
+	h, s := company(t)
+	url := s.Endpoint().URL
+	h.must("root", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"hidden","definition":{"url":%q,"vars":{"V":{}},"access":{"allow":["user:ann"]}}}`, url))
+	h.must("ann", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"anns","definition":{"url":%q,"vars":{"V":{}}}}`, url))
+	h.must("ann", http.MethodPut, "/servers/hidden/variables", "", `{"values":{"V":"anns-secret"}}`)
+	for _, c := range []struct{ method, path, match, body string }{
+		{http.MethodGet, "/servers/NAME", "", ""},
+		{http.MethodGet, "/servers/NAME?scope=app", "", ""},
+		{http.MethodGet, "/servers/NAME?scope=user:ann", "", ""},
+		{http.MethodPut, "/servers/NAME", "*", `{"definition":{"url":"` + url + `"}}`},
+		{http.MethodPut, "/servers/NAME?scope=user:ann", "*", `{"definition":{"url":"` + url + `"}}`},
+		{http.MethodDelete, "/servers/NAME", "*", ""},
+		{http.MethodDelete, "/servers/NAME?scope=user:ann", "1", ""},
+		{http.MethodGet, "/servers/NAME/variables", "", ""},
+		{http.MethodPut, "/servers/NAME/variables", "", `{"values":{"V":"x"}}`},
+		{http.MethodGet, "/servers/NAME/variables/V", "", ""},
+		{http.MethodGet, "/servers/NAME/variables?user=ann", "", ""},
+		{http.MethodGet, "/servers/NAME/connections", "", ""},
+		{http.MethodPost, "/servers/NAME/connect", "", ""},
+		{http.MethodPost, "/servers/NAME/reset", "", ""},
+		{http.MethodPost, "/servers/NAME/disconnect", "", ""},
+		{http.MethodGet, "/listings?server=NAME", "", ""},
+		{http.MethodGet, "/users/NAME", "", ""},
+		{http.MethodGet, "/teams/NAME", "", ""},
+		{http.MethodGet, "/teams/NAME/members", "", ""},
+		{http.MethodGet, "/keys?user=NAME", "", ""},
+	} {
+		var answers [3]string
+		for i, name := range []string{"hidden", "anns", "nobody"} {
+			if strings.HasPrefix(c.path, "/users") || strings.HasPrefix(c.path, "/keys") {
+				name = []string{"ann", "root", "nobody"}[i]
+			} else if strings.HasPrefix(c.path, "/teams") {
+				name = []string{"data", "data", "nobody"}[i]
+			}
+			var body any
+			if c.body != "" {
+				body = c.body
+			}
+			status, _, text := h.rest("bob", c.method, strings.Replace(c.path, "NAME", name, 1), c.match, body)
+			answers[i] = fmt.Sprint(status, strings.ReplaceAll(text, name, "NAME"))
+		}
+		if answers[0] != answers[2] || answers[1] != answers[2] || strings.HasPrefix(answers[2], "2") {
+			t.Errorf("%s %s: %s", c.method, c.path, strings.Join(answers[:], "\n"))
+		}
+	}
+	for _, path := range []string{"/mcp/NAME", "/sse/NAME"} {
+		var answers [2]string
+		for i, name := range []string{"hidden", "nobody"} {
+			_, err := h.ask(t.Context(), "bob", strings.Replace(path, "NAME", name, 1), "tools/list", "", "")
+			answers[i] = strings.ReplaceAll(fmt.Sprint(err), name, "NAME")
+		}
+		if answers[0] != answers[1] {
+			t.Errorf("%s: %q, %q", path, answers[0], answers[1])
+		}
+	}
+}
