@@ -199,8 +199,13 @@ func (s *shell) addKey(ctx context.Context, c *client, k api.NewKey) error {
 		until = "until " + made.ExpiresAt.Local().Format(time.DateTime)
 	}
 	colour := s.painter(s.err)
-	fmt.Fprintf(s.err, "\nKeep it now: it is not shown again. %s, %s.\n\n", printable(strings.Join(what, ", ")), until)
-	fmt.Fprintf(s.err, "%s\n  export JACKFIELD_TOKEN=…\n", colour(dim, "For this command line"))
+	fmt.Fprintf(s.err, "\nKeep it now: it is not shown again. %s, %s.\n", printable(strings.Join(what, ", ")), until)
+	if k.User != "" && k.User != "me" {
+		if _, err := c.do(ctx, request{method: http.MethodGet, path: place("users", k.User)}, nil); jackfield.CodeOf(err) == jackfield.NotFound {
+			s.warn(fmt.Sprintf("there is no user %s, so whoever comes with it has no name, address or team but the key's; jackfield user add %s makes one", k.User, k.User))
+		}
+	}
+	fmt.Fprintf(s.err, "\n%s\n  export JACKFIELD_TOKEN=…\n", colour(dim, "For this command line"))
 	w := welcome{MCP: c.base + "/mcp", Token: true}
 	fmt.Fprintf(s.err, "%s\n  claude mcp add --transport http jackfield %s --header \"Authorization: Bearer $JACKFIELD_TOKEN\"\n", colour(dim, "Claude Code"), w.MCP)
 	fmt.Fprintf(s.err, "%s\n  %s\n", colour(dim, "Cursor, LibreChat, Claude and others (VS Code: servers in place of mcpServers)"), w.snippet())
@@ -229,7 +234,7 @@ func (s *shell) keyRmCommand() *cobra.Command {
 		},
 	}
 	r.flags(cmd)
-	k.flags(cmd)
+	k.dryFlags(cmd)
 	return cmd
 }
 

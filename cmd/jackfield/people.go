@@ -308,12 +308,29 @@ func (s *shell) teamRmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.remove(cmd.Context(), c, teamResource(args[0]), k, "Remove it, with the servers that are its own? Its members lose what the team sees.")
+			own, err := c.own(cmd.Context(), jackfield.Team(args[0]))
+			if err != nil {
+				return err
+			}
+			return s.remove(cmd.Context(), c, teamResource(args[0]), k, "Remove it, with the servers that are its own? Its members lose what the team sees.", own...)
 		},
 	}
 	r.flags(cmd)
-	k.flags(cmd)
+	k.dryFlags(cmd)
 	return cmd
+}
+
+// own says which servers go with a team or a user.
+func (c *client) own(ctx context.Context, scope jackfield.Scope) ([]string, error) {
+	all, err := c.definitions(ctx, scope.String())
+	if err != nil || len(all.Definitions) == 0 {
+		return nil, err
+	}
+	var names []string
+	for _, d := range all.Definitions {
+		names = append(names, d.Name)
+	}
+	return []string{"its servers go as well: " + strings.Join(names, ", ")}, nil
 }
 
 func (s *shell) memberCommand(use, method, short, done string) *cobra.Command {
@@ -522,11 +539,15 @@ func (s *shell) userRmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.remove(cmd.Context(), c, userResource(args[0]), k, "Remove the user, with keys, own servers and variables?")
+			own, err := c.own(cmd.Context(), jackfield.User(args[0]))
+			if err != nil {
+				return err
+			}
+			return s.remove(cmd.Context(), c, userResource(args[0]), k, "Remove the user, with keys, own servers and variables?", own...)
 		},
 	}
 	r.flags(cmd)
-	k.flags(cmd)
+	k.dryFlags(cmd)
 	return cmd
 }
 

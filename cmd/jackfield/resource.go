@@ -133,14 +133,15 @@ func (s *shell) review(ctx context.Context, c *client, r resource, k consent, wa
 	return done.body, err
 }
 
-// remove shows what goes, asks, and removes it.
-func (s *shell) remove(ctx context.Context, c *client, r resource, k consent, question string) error {
+// remove shows what goes, and what goes along, asks, and removes it.
+func (s *shell) remove(ctx context.Context, c *client, r resource, k consent, question string, along ...string) error {
 	was, err := c.load(ctx, r)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(s.err, "%s:\n", printable(r.what))
 	s.showEdits(edits(was.doc, nil))
+	s.warn(along...)
 	if k.dry {
 		return nil
 	}
