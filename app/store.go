@@ -186,7 +186,10 @@ func revealed(secrets map[string]jackfield.Secret) map[string]string {
 	return all
 }
 
-// Restore puts a backup of a store in SQLite into a data directory that has none, for
-// the next start of a gateway there. Errors are *jackfield.Error: Conflict when a
-// gateway runs there or there is a store already, Invalid when from is no backup.
-func Restore(ctx context.Context, data, from string) error { return store.Restore(ctx, data, from) }
+// Restore puts a backup of a store in SQLite into a data directory, for the next start
+// of a gateway there. A store that is there already is kept with force, under the name
+// that is returned. Errors are *jackfield.Error: Conflict when a gateway runs there or,
+// without force, there is a store already, Invalid when from is no backup.
+func Restore(ctx context.Context, data, from string, force bool) (aside string, err error) {
+	return store.Restore(ctx, data, from, force)
+}

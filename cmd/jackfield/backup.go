@@ -201,20 +201,12 @@ func (s *shell) restore(ctx context.Context, file, dir string, force bool) error
 		return jackfield.Errorf(jackfield.Conflict, "the gateway at %s uses %s; stop it first", g.URL, dir)
 	}
 	done := restored{Data: dir}
-	var back func() error
-	if force {
-		var err error
-		if done.Aside, back, err = setAside(dir, time.Now()); err != nil {
-			return err
-		}
-	}
 	stop := s.waiting("looking at the backup")
-	err := app.Restore(ctx, dir, file)
+	var err error
+	done.Aside, err = app.Restore(ctx, dir, file, force)
 	stop()
 	switch {
-	case err != nil && back != nil:
-		return errors.Join(err, back())
-	case jackfield.CodeOf(err) == jackfield.Conflict:
+	case jackfield.CodeOf(err) == jackfield.Conflict && !force:
 		return jackfield.Errorf(jackfield.Conflict, "%w, or let --force keep it beside the restored one", err)
 	case err != nil:
 		return err
@@ -241,34 +233,4 @@ func looksLikeBackup(file string) error {
 		return usagef("%s is not a backup of a gateway; jackfield backup makes one", file)
 	}
 	return nil
-}
-
-// databaseFile is the name of the database in the data directory; SQLite has its
-// own files beside it.
-const databaseFile = "jackfield.db"
-
-// setAside renames the database in dir, when there is one, and says to what, and how
-// it comes back.
-func setAside(dir string, now time.Time) (aside string, back func() error, err error) {
-	aside = filepath.Join(dir, databaseFile+".before-"+now.UTC().Format("20060102-150405"))
-	var moved []string
-	back = func() error {
-		var all error
-		for _, end := range moved {
-			all = errors.Join(all, os.Rename(aside+end, filepath.Join(dir, databaseFile)+end))
-		}
-		return all
-	}
-	for _, end := range []string{"", "-wal", "-shm"} {
-		switch err := os.Rename(filepath.Join(dir, databaseFile)+end, aside+end); {
-		case err == nil:
-			moved = append(moved, end)
-		case !errors.Is(err, fs.ErrNotExist):
-			return "", nil, errors.Join(err, back())
-		}
-	}
-	if len(moved) == 0 {
-		return "", nil, nil
-	}
-	return aside, back, nil
 }

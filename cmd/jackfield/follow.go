@@ -248,12 +248,18 @@ a number, without gaps. For admins.
 	return cmd
 }
 
+const mostLast = 1000 // that the API looks up at once
+
 func (s *shell) changeLog(ctx context.Context, c *client, since uint64, last int) error {
 	stop := s.waiting("reading the log")
 	var all []api.Change
+	atOnce := last > 0 && last <= mostLast
 	for range maxPages {
 		var page api.ChangeList
 		query := url.Values{"since": {strconv.FormatUint(since, 10)}, "limit": {"1000"}}
+		if atOnce {
+			query = url.Values{"since": query["since"], "last": {strconv.Itoa(last)}}
+		}
 		if _, err := c.do(ctx, request{method: http.MethodGet, path: place("log"), query: query}, &page); err != nil {
 			stop()
 			return err
@@ -262,7 +268,7 @@ func (s *shell) changeLog(ctx context.Context, c *client, since uint64, last int
 		if last > 0 {
 			all = all[max(0, len(all)-last):]
 		}
-		if len(page.Changes) == 0 || page.Next <= since {
+		if atOnce || len(page.Changes) == 0 || page.Next <= since {
 			break
 		}
 		since = page.Next

@@ -174,32 +174,12 @@ func TestABackupIsThereWholeOrNotAtAll(t *testing.T) {
 
 func TestARestoreSetsAsideWhatIsThereOrLeavesIt(t *testing.T) {
 	dir := t.TempDir()
-	old := filepath.Join(dir, databaseFile)
+	old := filepath.Join(dir, "jackfield.db")
 	for _, end := range []string{"", "-wal"} {
 		if err := os.WriteFile(old+end, []byte("old"+end), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	aside, back, err := setAside(dir, now)
-	if err != nil || aside != old+".before-20260504-030201" {
-		t.Fatal(aside, err)
-	}
-	for _, end := range []string{"", "-wal"} {
-		if text, err := os.ReadFile(aside + end); err != nil || string(text) != "old"+end {
-			t.Error(end, string(text), err)
-		}
-	}
-	if err := back(); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := os.ReadFile(old + "-wal"); err != nil || string(text) != "old-wal" {
-		t.Error(string(text), err)
-	}
-	if aside, _, err := setAside(t.TempDir(), now); aside != "" || err != nil {
-		t.Errorf("nothing is there: %q, %v", aside, err)
-	}
-
 	// What is no backup is refused before anything moves.
 	r := newRig(t)
 	file := filepath.Join(t.TempDir(), "x")
@@ -296,11 +276,15 @@ func TestTheLogIsReadToItsEnd(t *testing.T) {
 	f.mux.HandleFunc("GET /api/v1/log", func(w http.ResponseWriter, r *http.Request) {
 		since := 0
 		_, _ = fmt.Sscan(r.URL.Query().Get("since"), &since)
-		text := ""
-		for n := since + 1; n <= min(since+40, 100); n++ {
+		text, most := "", 40
+		if newest := r.URL.Query().Get("last"); newest != "" {
+			_, _ = fmt.Sscan(newest, &most)
+			since = max(since, 100-most)
+		}
+		for n := since + 1; n <= min(since+most, 100); n++ {
 			text += fmt.Sprintf(`,{"number":%d,"kind":"team","id":"t%d","at":"2026-01-02T03:04:05Z","by":"alice"}`, n, n)
 		}
-		fmt.Fprintf(w, `{"changes":[%s],"next":%d}`, strings.TrimPrefix(text, ","), min(since+40, 100))
+		fmt.Fprintf(w, `{"changes":[%s],"next":%d}`, strings.TrimPrefix(text, ","), min(since+most, 100))
 	})
 	for want, args := range map[string][]string{"51 100 50": {}, "96 100 5": {"--last", "5"}, "98 100 3": {"--since", "97"}, "1 100 100": {"--last", "0"}} {
 		code, out, _ := f.run("", append([]string{"log", "--json"}, args...)...)

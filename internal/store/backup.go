@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
@@ -50,36 +52,71 @@ func (s *Store) copyTo(ctx context.Context, part string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// Restore makes a backup the database of a data directory that has none. It is
-// checked first; Conflict when a gateway runs there, or a database is there.
-func Restore(ctx context.Context, dir, from string) error {
+// Restore makes a backup the database of a data directory. It is checked first;
+// Conflict when a gateway runs there, or a database is there. With force that one is
+// set aside under another name, which is returned.
+func Restore(ctx context.Context, dir, from string, force bool) (aside string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return jackfield.Errorf(jackfield.Unavailable, "cannot make the data directory: %w; choose another with --data", err)
+		return "", jackfield.Errorf(jackfield.Unavailable, "cannot make the data directory: %w; choose another with --data", err)
 	}
 	lock, err := lockDir(ctx, dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = unlock(lock) }() // it ends with the process at the latest
 	path := filepath.Join(dir, file)
 	for _, there := range []string{path, path + "-wal"} {
-		if info, gone := os.Lstat(there); gone == nil && info.Size() > 0 {
-			return jackfield.Errorf(jackfield.Conflict, "there is a database already: %s; move it away first", there)
+		if info, gone := os.Lstat(there); gone == nil && info.Size() > 0 && !force {
+			return "", jackfield.Errorf(jackfield.Conflict, "there is a database already: %s; move it away first", there)
 		}
 	}
 	part := path + ".restoring"
 	defer removeAll(part)
 	removeAll(part)
 	if err = copyFile(part, from); err != nil {
-		return jackfield.Errorf(jackfield.Invalid, "cannot read the backup: %w", err)
+		return "", jackfield.Errorf(jackfield.Invalid, "cannot read the backup: %w", err)
 	}
 	if err = checkBackup(ctx, part, from); err != nil {
-		return err
+		return "", err
 	}
-	if err = errors.Join(os.Rename(part, path), syncDir(dir)); err != nil {
-		return jackfield.Errorf(jackfield.Unavailable, "cannot put the backup in place: %w", err)
+	back := func() error { return nil }
+	if force {
+		aside, back, err = setAside(path, time.Now())
 	}
-	return nil
+	if err == nil {
+		if err = os.Rename(part, path); err != nil {
+			err = errors.Join(err, back())
+		}
+	}
+	if err = errors.Join(err, syncDir(dir)); err != nil {
+		return "", jackfield.Errorf(jackfield.Unavailable, "cannot put the backup in place: %w", err)
+	}
+	return aside, nil
+}
+
+// setAside renames a database, when there is one, and says to what, and how it comes
+// back. It goes before what it has beside it: a log without its database is noticed,
+// and a database without its log would look whole.
+func setAside(path string, now time.Time) (aside string, back func() error, err error) {
+	name := path + ".replaced-" + now.UTC().Format("20060102-150405.000")
+	var moved []string
+	back = func() error {
+		var all error
+		for _, end := range slices.Backward(moved) {
+			all = errors.Join(all, os.Rename(name+end, path+end))
+		}
+		return all
+	}
+	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
+		switch err := os.Rename(path+end, name+end); {
+		case err == nil:
+			moved = append(moved, end)
+			aside = name
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", nil, errors.Join(err, back())
+		}
+	}
+	return aside, back, nil
 }
 
 // removeAll removes a database that was never used.

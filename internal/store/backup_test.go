@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackfield-dev/jackfield"
 	"github.com/jackfield-dev/jackfield/internal/record"
@@ -41,7 +43,7 @@ func TestABackupIsOneMomentOfAStoreThatIsBeingWritten(t *testing.T) {
 			t.Errorf("the file: %v, %v", info.Mode(), err)
 		}
 		dir := filepath.Join(t.TempDir(), "new")
-		if err := Restore(t.Context(), dir, path); err != nil {
+		if _, err := Restore(t.Context(), dir, path, false); err != nil {
 			t.Fatal(err)
 		}
 		restored := at(t, Options{Dir: dir})
@@ -80,7 +82,7 @@ func TestABackupTakesNobodysPlace(t *testing.T) {
 	if err := at(t, postgres(t)).Backup(t.Context(), path); jackfield.CodeOf(err) != jackfield.Invalid || !strings.Contains(err.Error(), "pg_dump") {
 		t.Errorf("of PostgreSQL: %v", err)
 	}
-	if err := Restore(t.Context(), t.TempDir(), path); err != nil {
+	if _, err := Restore(t.Context(), t.TempDir(), path, false); err != nil {
 		t.Error(err)
 	}
 }
@@ -102,7 +104,7 @@ func TestOnlyAWholeBackupIsRestoredAndOnlyWhereNothingIs(t *testing.T) {
 	}
 	refused := func(what string, dir, from string, code jackfield.Code, says string) {
 		t.Helper()
-		if err := Restore(t.Context(), dir, from); jackfield.CodeOf(err) != code || !strings.Contains(err.Error(), says) {
+		if _, err := Restore(t.Context(), dir, from, false); jackfield.CodeOf(err) != code || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -143,4 +145,74 @@ func TestOnlyAWholeBackupIsRestoredAndOnlyWhereNothingIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("a live database", t.TempDir(), path, jackfield.Invalid, "jackfield backup")
+}
+
+func TestWhatIsThereIsSetAsideOnlyForABackupThatIsWhole(t *testing.T) {
+	s := at(t, Options{Dir: t.TempDir()})
+	dir := filepath.Dir(s.path)
+	write(t, s, put("old", ""))
+	path := filepath.Join(t.TempDir(), "backup")
+	if err := s.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, put("new", ""))
+	if _, err := Restore(t.Context(), dir, path, true); jackfield.CodeOf(err) != jackfield.Conflict || !strings.Contains(err.Error(), "is running") {
+		t.Errorf("while it runs: %v", err)
+	}
+	closed(t, s)
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("no backup"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if aside, err := Restore(t.Context(), dir, bad, true); jackfield.CodeOf(err) != jackfield.Invalid || aside != "" {
+		t.Errorf("%q %v", aside, err)
+	}
+	has := func(want string) {
+		t.Helper()
+		one := at(t, Options{Dir: dir})
+		defer closed(t, one)
+		var names []string
+		for _, r := range everythingIn(t, one).Records {
+			names = append(names, r.ID)
+		}
+		slices.Sort(names)
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("it holds %s, not %s", got, want)
+		}
+	}
+	has("new old")
+	aside, err := Restore(t.Context(), dir, path, true)
+	if err != nil || !strings.HasPrefix(aside, s.path+".replaced-") {
+		t.Fatalf("%q %v", aside, err)
+	}
+	has("old")
+	if err := os.Rename(aside, s.path); err != nil {
+		t.Fatal(err)
+	}
+	has("new old")
+}
+
+func TestWhatWasSetAsideComesBack(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	for _, end := range []string{"", "-wal"} {
+		if err := os.WriteFile(path+end, []byte(end), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	aside, back, err := setAside(path, time.Now())
+	if err != nil || aside == "" {
+		t.Fatal(aside, err)
+	}
+	if _, err := os.Stat(aside + "-wal"); err != nil {
+		t.Error(err)
+	}
+	if err := back(); err != nil {
+		t.Error(err)
+	}
+	for _, end := range []string{"", "-wal"} {
+		if text, err := os.ReadFile(path + end); err != nil || string(text) != end {
+			t.Errorf("%q %v", text, err)
+		}
+	}
 }
