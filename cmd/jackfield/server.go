@@ -228,6 +228,9 @@ func (s *shell) showServer(ctx context.Context, c *client, name, scope string) e
 	if v.Source == "store" {
 		say("revision", fmt.Sprint(v.Revision))
 	}
+	if v.ChangedAt != nil {
+		say("changed", fmt.Sprintf("%s, %s ago, by %s", v.ChangedAt.Local().Format(time.DateTime), duration(time.Since(*v.ChangedAt)), orDash(v.By)))
+	}
 	say("state", stateText(v))
 	say("reason", reason(v))
 	for _, n := range v.Needs {
