@@ -72,7 +72,8 @@ func (c *Credentials) Secrets(servers []jackfield.Server) {
 		there[servers[i].ID] = struct{}{}
 		for t := range servers[i].Fill.All() {
 			for _, p := range t {
-				if ids := used[p.Name]; p.From == jackfield.FromSecret && !slices.Contains(ids, servers[i].ID) {
+				ids := used[p.Name]
+				if n := len(ids); p.From == jackfield.FromSecret && (n == 0 || ids[n-1] != servers[i].ID) {
 					used[p.Name] = append(ids, servers[i].ID)
 				}
 			}
