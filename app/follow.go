@@ -44,7 +44,7 @@ func (f *follower) Write(ctx context.Context, by string, writes ...record.Write)
 		return nil, err
 	}
 	// It is written, whatever comes now: what cannot be read at once is read soon.
-	f.look(context.WithoutCancel(ctx))
+	f.look(context.WithoutCancel(ctx), lookAtOwn)
 	return written, nil
 }
 
@@ -89,23 +89,32 @@ func (f *follower) run(ctx context.Context) {
 		case <-poke:
 		case <-ticker.C:
 		}
-		f.look(ctx)
+		f.look(ctx, lookWithin)
 	}
 }
 
-// lookWithin bounds one look, so that a database that hangs holds up nobody for good.
-const lookWithin = 10 * time.Second
+// A look is bounded, so that a database that hangs holds up nobody for good.
+const (
+	lookWithin = time.Minute      // it may come to everything there is
+	lookAtOwn  = 10 * time.Second // what was just written; somebody waits for the answer
+)
 
 // look takes what is new.
-func (f *follower) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
+func (f *follower) look(ctx context.Context, within time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	news, err := f.store.Since(ctx, f.head)
 	f.looked(ctx, err)
 	if err != nil {
 		return
+	}
+	if news.All && news.Head < f.head {
+		// An older database was put back. What came after it has never been, so that its
+		// revisions are no reason to keep anything.
+		f.log.Warn("the store is an older one than before", slog.Uint64("was", f.head), slog.Uint64("is", news.Head))
+		f.take(record.Batch{All: true, Head: f.head})
 	}
 	if news.All || len(news.Records)+len(news.Gone) > 0 {
 		f.take(news)

@@ -78,7 +78,7 @@ func (p *parts) sharedKey(ctx context.Context, own []byte) ([]byte, error) {
 	if conflict, ok := errors.AsType[*record.Conflict](err); !ok || conflict.Current == 0 {
 		return nil, err
 	}
-	p.follower.look(ctx) // another one was quicker
+	p.follower.look(ctx, lookWithin) // another one was quicker
 	key, err := p.openKey()
 	if key == nil && err == nil {
 		err = jackfield.Errorf(jackfield.Unavailable, "the store has a key of the replicas that cannot be read; start again")

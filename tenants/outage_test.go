@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -487,5 +488,35 @@ func TestWhoListensDoesNotHoldUpTheEnd(t *testing.T) {
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.Contains(string(text), "shut") {
 		t.Errorf("the stream ended with %v and %s", err, text)
+	}
+}
+
+// TestAnOlderDatabaseIsPutBackWhileReplicasRun: a dump of before is restored in place.
+// What came after it is as if it had never been.
+func TestAnOlderDatabaseIsPutBackWhileReplicasRun(t *testing.T) {
+	database := pgtest.Start(t)
+	dsn := database.DSN(t)
+	key, _, _ := authn.NewKey()
+	h := replica(t, dsn, "", key)
+	before, after := upstreamtest.New(t, upstreamtest.Script{}), upstreamtest.New(t, upstreamtest.Script{})
+	h.must("root", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"moved","scope":"app","definition":{"url":%q}}`, before.Endpoint().URL))
+	h.must("root", http.MethodPost, "/users", "", `{"subject":"alice","role":"admin"}`)
+	makeKey(t, h, "alice", h)
+	database.SQL(t, dsn, "CREATE TABLE dumped AS TABLE records; CREATE TABLE dumped_log AS TABLE change_log; CREATE TABLE dumped_head AS TABLE change_head")
+	h.must("root", http.MethodPut, "/servers/moved?scope=app", "*", fmt.Sprintf(`{"definition":{"url":%q}}`, after.Endpoint().URL))
+	h.must("root", http.MethodPost, "/users", "", `{"subject":"bob"}`)
+	makeKey(t, h, "bob", h)
+	call := func(who string) error {
+		_, err := h.call(t.Context(), who, "moved", "echo", `{"text":"x"}`)
+		return err
+	}
+	if err := errors.Join(call("alice"), call("bob")); err != nil || after.Count("tools/call") != 2 {
+		t.Fatal(err)
+	}
+	database.SQL(t, dsn, `BEGIN; DELETE FROM records; DELETE FROM change_log; DELETE FROM change_head;
+		INSERT INTO records TABLE dumped; INSERT INTO change_log TABLE dumped_log; INSERT INTO change_head TABLE dumped_head; COMMIT`)
+	within(t, "calls arrive where the older definition leads", func() bool { return call("alice") == nil && before.Count("tools/call") > 0 })
+	if err := call("bob"); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("a key that the older database does not have: %v", err)
 	}
 }
