@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,6 +96,18 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 }
 
+// people is the label of all servers that belong to one person. There may be very many,
+// and whose they are, and what they are called, is nobody's business.
+const people = "user:*"
+
+// label is what a server is called in the numbers.
+func label(id jackfield.ServerID) string {
+	if owner, _, inStore := strings.Cut(string(id), "/"); inStore && strings.HasPrefix(owner, "user:") {
+		return people
+	}
+	return string(id)
+}
+
 // of is what is counted for a server; nil for one that was removed.
 func (m *Metrics) of(id jackfield.ServerID) *server {
 	if s := (*m.servers.Load())[id]; s != nil {
@@ -106,7 +119,7 @@ func (m *Metrics) of(id jackfield.ServerID) *server {
 	if s := old[id]; s != nil || !m.knows(id) {
 		return s
 	}
-	s := &server{ok: m.calls.WithLabelValues(string(id), outcomeOK), took: m.callTime.WithLabelValues(string(id))}
+	s := &server{ok: m.calls.WithLabelValues(label(id), outcomeOK), took: m.callTime.WithLabelValues(label(id))}
 	all := maps.Clone(old)
 	all[id] = s
 	m.servers.Store(&all)
@@ -120,6 +133,9 @@ func (m *Metrics) Forget(id jackfield.ServerID) {
 	delete(all, id)
 	m.servers.Store(&all)
 	m.mu.Unlock()
+	if label(id) != string(id) {
+		return // others are counted there too
+	}
 	of := prometheus.Labels{"server": string(id)}
 	for _, v := range []*prometheus.CounterVec{m.calls, m.replays, m.dials, m.listings} {
 		v.DeletePartialMatch(of)
@@ -138,7 +154,7 @@ func (m *Metrics) CallBegan(s *jackfield.Server) {
 // Replayed counts a call that is sent once more.
 func (m *Metrics) Replayed(s *jackfield.Server) {
 	if m.knows(s.ID) {
-		m.replays.WithLabelValues(string(s.ID)).Inc()
+		m.replays.WithLabelValues(label(s.ID)).Inc()
 	}
 }
 
@@ -161,7 +177,7 @@ func (m *Metrics) CallEnded(s *jackfield.Server, took time.Duration, answer *wir
 	if outcome != outcomeCancelled {
 		of.failed.Add(1)
 	}
-	m.calls.WithLabelValues(string(s.ID), outcome).Inc()
+	m.calls.WithLabelValues(label(s.ID), outcome).Inc()
 	if jackfield.CodeOf(err) == jackfield.Exhausted {
 		m.exhausted.WithLabelValues(limitOf(err)).Inc()
 	}
@@ -182,8 +198,8 @@ func (m *Metrics) Dialed(id jackfield.ServerID, took time.Duration, err error) {
 	if !m.knows(id) {
 		return
 	}
-	m.dials.WithLabelValues(string(id), outcomeOf(nil, err)).Inc()
-	m.dialTime.WithLabelValues(string(id)).Observe(took.Seconds())
+	m.dials.WithLabelValues(label(id), outcomeOf(nil, err)).Inc()
+	m.dialTime.WithLabelValues(label(id)).Observe(took.Seconds())
 }
 
 // Listed counts a visit to list what a server offers.
@@ -191,7 +207,7 @@ func (m *Metrics) Listed(id jackfield.ServerID, err error) {
 	if !m.knows(id) {
 		return
 	}
-	m.listings.WithLabelValues(string(id), outcomeOf(nil, err)).Inc()
+	m.listings.WithLabelValues(label(id), outcomeOf(nil, err)).Inc()
 }
 
 // knows reports whether there is such a server: what ends after it was removed is

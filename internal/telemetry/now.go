@@ -70,8 +70,12 @@ func (now) Describe(to chan<- *prometheus.Desc) {
 // Collect tells the numbers.
 func (n now) Collect(to chan<- prometheus.Metric) {
 	tell := gauges(to)
+	inFlight := map[string]int64{}
 	for id, s := range *n.servers.Load() {
-		tell(descInFlight, float64(max(0, s.inFlight.Load())), string(id))
+		inFlight[label(id)] += max(0, s.inFlight.Load())
+	}
+	for name, n := range inFlight {
+		tell(descInFlight, float64(n), name)
 	}
 	n.connections(tell)
 	n.listings(tell)
@@ -100,6 +104,7 @@ func gauges(to chan<- prometheus.Metric) func(d *prometheus.Desc, v float64, lab
 
 // held counts the connections of one server.
 type held struct {
+	program                                    bool   // it is a command
 	idle                                       bool   // it is not everybody's, and has none; there may be very many such
 	states                                     [4]int // as stateNames
 	dialing, queued, programs, leases, waiters int
@@ -112,29 +117,35 @@ func (n now) connections(tell func(*prometheus.Desc, float64, ...string)) {
 		return
 	}
 	all := map[jackfield.ServerID]*held{}
+	named := map[string]*held{}
 	program := map[jackfield.ServerID]bool{}
 	for _, s := range n.from.Servers() {
-		all[s.ID] = &held{idle: s.Scope.Kind != jackfield.ScopeApp}
+		name := label(s.ID)
+		if named[name] == nil {
+			named[name] = &held{idle: s.Scope.Kind != jackfield.ScopeApp}
+		}
+		all[s.ID] = named[name]
 		program[s.ID] = s.Endpoint.Transport == jackfield.TransportStdio
+		named[name].program = named[name].program || program[s.ID]
 	}
 	for k, st := range n.from.Connections() {
 		if h := all[k.Server]; h != nil { // else it was just removed
 			h.add(st, program[k.Server])
 		}
 	}
-	for id, h := range all {
+	for name, h := range named {
 		if h.idle {
 			continue
 		}
-		for i, name := range stateNames {
-			tell(descConnections, float64(h.states[i]), string(id), name)
+		for i, state := range stateNames {
+			tell(descConnections, float64(h.states[i]), name, state)
 		}
-		tell(descDialing, float64(h.dialing), string(id))
-		tell(descQueued, float64(h.queued), string(id))
-		tell(descLeases, float64(h.leases), string(id))
-		tell(descWaiters, float64(h.waiters), string(id))
-		if program[id] {
-			tell(descPrograms, float64(h.programs), string(id))
+		tell(descDialing, float64(h.dialing), name)
+		tell(descQueued, float64(h.queued), name)
+		tell(descLeases, float64(h.leases), name)
+		tell(descWaiters, float64(h.waiters), name)
+		if h.program {
+			tell(descPrograms, float64(h.programs), name)
 		}
 	}
 }
@@ -171,6 +182,9 @@ func (n now) listings(tell func(*prometheus.Desc, float64, ...string)) {
 		return
 	}
 	for _, s := range n.from.Servers() {
+		if label(s.ID) != string(s.ID) {
+			continue
+		}
 		st := n.from.Listings(s)
 		if len(st.Listings) == 0 {
 			continue
