@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +34,8 @@ func (h *house) metrics(who string) (status int, text string) {
 	return resp.StatusCode, string(all)
 }
 
-// TestMetricsTellNobodyOfTheServersOfOthers: the labels are the ids of servers, those
-// that belong to one person included.
+// TestMetricsTellNobodyOfTheServersOfOthers: the labels are the ids of servers, for
+// admins; those of people are counted as one.
 func TestMetricsTellNobodyOfTheServersOfOthers(t *testing.T) {
 	h, s := company(t)
 	h.must("ann", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"diary","definition":{"url":%q}}`, s.Endpoint().URL))
@@ -43,7 +45,7 @@ func TestMetricsTellNobodyOfTheServersOfOthers(t *testing.T) {
 	if status, text := h.metrics("bob"); status != http.StatusForbidden || strings.Contains(text, "diary") {
 		t.Errorf("bob reads metrics: %d %s", status, text)
 	}
-	if status, text := h.metrics("root"); status != http.StatusOK || !strings.Contains(text, "diary") {
+	if status, text := h.metrics("root"); status != http.StatusOK || !strings.Contains(text, `jackfield_calls_total{outcome="ok",server="user:*"} 1`) || strings.Contains(text, "diary") {
 		t.Errorf("root reads metrics: %d %s", status, text)
 	}
 }
@@ -334,5 +336,69 @@ func TestWhatIsHiddenAndWhatIsNotThereReadTheSame(t *testing.T) {
 		if answers[0] != answers[1] {
 			t.Errorf("%s: %q, %q", path, answers[0], answers[1])
 		}
+	}
+}
+
+// TestASecretGoesNowhereElseWhoeverChangesItsDefinition: another editor of the team knows
+// that there is a secret, and wants it.
+func TestASecretGoesNowhereElseWhoeverChangesItsDefinition(t *testing.T) {
+	var mu sync.Mutex
+	var arrived []string
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		arrived = append(arrived, fmt.Sprint(r.URL, r.Header))
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	t.Cleanup(evil.Close)
+	s := upstreamtest.New(t, upstreamtest.Script{})
+	h := open(t, "egress: {allow: [127.0.0.1, localhost]}\n",
+		member{subject: "root", role: "admin"}, member{subject: "ed", teams: []string{"data"}, role: "editor"}, member{subject: "mal", teams: []string{"data"}, role: "editor"})
+	h.must("root", http.MethodPost, "/teams", "", `{"id":"data"}`)
+	url := s.Endpoint().URL
+	const secret = "the-teams-own-secret"
+	h.must("ed", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"ours","scope":"team:data","definition":{"url":%q,"headers":{"Authorization":"Bearer %s"}}}`, url, secret))
+	h.must("root", http.MethodPost, "/servers", "", fmt.Sprintf(`{"name":"base","scope":"app","definition":{"url":%q,"headers":{"Authorization":"Bearer %s"}}}`, url, secret))
+	const path = "/servers/ours?scope=team:data"
+	for _, definition := range []string{
+		`{"url":"` + evil.URL + `","headers":{"Authorization":"[sealed]"}}`,
+		`{"url":"` + strings.Replace(url, "http:", "https:", 1) + `","headers":{"Authorization":"[sealed]"}}`,
+		`{"url":"` + strings.Replace(url, "127.0.0.1", "localhost", 1) + `","headers":{"Authorization":"[sealed]"}}`,
+		`{"url":"` + url + `","type":"sse","headers":{"Authorization":"[sealed]"}}`,
+		`{"url":"` + url + `","headers":{"X-Echo":"[sealed]"}}`,
+		`{"url":"` + url + `","headers":{"Authorization":"[sealed]","authorization":"x"}}`,
+		`{"extends":true,"headers":{"Authorization":"[sealed]"}}`,
+		`{"extends":true,"enabled":false,"headers":{"Authorization":"[sealed]"}}`,
+	} {
+		if status, _, text := h.rest("mal", http.MethodPut, path, "*", `{"definition":`+definition+`}`); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", definition, status, text)
+		}
+	}
+	// In two steps, and by ways around.
+	h.rest("mal", http.MethodPut, path, "*", `{"definition":{"url":"`+evil.URL+`"}}`)
+	if status, _, text := h.rest("mal", http.MethodPut, path, "*", `{"definition":{"url":"`+evil.URL+`","headers":{"Authorization":"[sealed]"}}}`); status != http.StatusBadRequest {
+		t.Errorf("in two steps: %d %s", status, text)
+	}
+	if status, _, text := h.rest("mal", http.MethodPost, "/servers", "", `{"name":"copy","scope":"team:data","definition":{"url":"`+evil.URL+`","headers":{"Authorization":"[sealed]"}}}`); status != http.StatusBadRequest {
+		t.Errorf("in a copy: %d %s", status, text)
+	}
+	h.must("mal", http.MethodPost, "/servers", "", `{"name":"base","scope":"team:data","definition":{"extends":true,"url":"`+evil.URL+`"}}`)
+	for _, server := range []string{"ours", "base"} {
+		if _, err := h.call(t.Context(), "mal", server, "echo", `{"text":"x"}`); err == nil {
+			t.Error(server, "is elsewhere and answers")
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if text := strings.Join(arrived, "\n"); text == "" || strings.Contains(text, secret) {
+		t.Errorf("what arrived elsewhere: %q", text)
+	}
+	for _, path := range []string{"/definitions", "/servers", "/servers/ours", "/servers/base", "/connections", "/log", "/export", "/listings"} {
+		if _, _, text := h.rest("root", http.MethodGet, path, "", nil); strings.Contains(text, secret) {
+			t.Errorf("%s shows the secret: %s", path, text)
+		}
+	}
+	if strings.Contains(h.log.String(), secret) {
+		t.Error("the secret is in the log")
 	}
 }
