@@ -83,7 +83,7 @@ func (f *Failure) At(now time.Time) string {
 	if f.Since.IsZero() {
 		return text
 	}
-	when := "it is not tried again until someone signs in, changes its definition or resets it"
+	when := "it is not tried again until someone signs in, enters what is missing, changes its definition or resets it"
 	if !f.Next.IsZero() {
 		when = "the next attempt is due now"
 		if wait := f.Next.Sub(now); wait > 0 {

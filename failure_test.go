@@ -48,7 +48,7 @@ func TestAFailureSaysSinceWhenAndWhenNext(t *testing.T) {
 	}
 	check(`server "docs": cannot connect`)
 	f.Since, f.Attempts = now.Add(-10*time.Second), 1
-	check(`server "docs": cannot connect (refused; failed since 2000-01-01T00:00:00Z; it is not tried again until someone signs in, changes its definition or resets it)`)
+	check(`server "docs": cannot connect (refused; failed since 2000-01-01T00:00:00Z; it is not tried again until someone signs in, enters what is missing, changes its definition or resets it)`)
 	f.Attempts, f.Next = 3, now.Add(1500*time.Millisecond)
 	check(`server "docs": cannot connect (refused; failed 3 times since 2000-01-01T00:00:00Z; the next attempt is at 2000-01-01T00:00:11Z, in 1.5s)`)
 	f.Next = now

@@ -44,6 +44,10 @@ func (l *loader) auth() (auth Auth, asked bool) {
 			l.report.Fault(l.root.Get("auth").Get("required").At(), "auth.required is false, but there is a token or a key, which nobody would have to bring",
 				"remove it, or the token and the keys")
 		}
+		if *r && !asked {
+			l.report.Warn(l.root.Get("auth").Get("required").At(), "everybody has to bring a key, and there is none here: only keys that the store has let anybody in",
+				"unless it has an admin's, write auth.keys with one; jackfield key hash makes it")
+		}
 		auth.Required = *r
 		asked = asked || *r
 	}

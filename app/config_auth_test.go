@@ -69,3 +69,10 @@ func TestAStoreIsChosenByItsAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestAGatewayThatNobodyCanEnterIsWarnedOf(t *testing.T) {
+	_, found, err := Load(write(t, "a.yaml", "auth: {required: true}\n"), Overrides{Env: testEnv})
+	if err != nil || len(found) != 1 || found[0].Severity != SeverityWarning || !strings.Contains(found[0].Message, "there is none here") {
+		t.Error(found, err)
+	}
+}

@@ -215,6 +215,9 @@ func (l *loader) servers(c *Config) []jackfield.Server {
 		return nil // whoever put them elsewhere has been told
 	}
 	if node == nil {
+		if l.root.Get("store") != nil || l.root.Get("auth") != nil {
+			return nil // it is for a gateway whose servers are in its store
+		}
 		l.report.Warn(document.Pos{}, "the file names no servers", "write mcpServers: and the servers under it")
 		return nil
 	}

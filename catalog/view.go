@@ -375,7 +375,7 @@ func (e *entry) unavailable(s *jackfield.Server, now time.Time) error {
 	again := "is being tried again"
 	switch {
 	case e.barred:
-		again = "is not tried again until someone signs in, changes its definition or resets it"
+		again = "is not tried again until someone signs in, enters what is missing, changes its definition or resets it"
 	case e.fetch == nil:
 		again = "is tried again in " + max(time.Second, e.retry.Sub(now).Round(time.Second)).String()
 	}
