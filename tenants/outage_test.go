@@ -216,7 +216,7 @@ func TestWhatIsOpenEndsWithItsServer(t *testing.T) {
 					Inputs map[string]json.RawMessage `json:"inputRequests"`
 				}
 			}
-			if err := json.Unmarshal([]byte(asks), &parked); err != nil {
+			if err = json.Unmarshal([]byte(asks), &parked); err != nil {
 				t.Fatal(err)
 			}
 			type end struct{ what, text string }
@@ -226,9 +226,9 @@ func TestWhatIsOpenEndsWithItsServer(t *testing.T) {
 			defer cancel()
 			begin := func(what string, f func() (string, error)) {
 				open.Go(func() {
-					text, err := f()
-					if err != nil {
-						text = "broken off: " + err.Error()
+					text, broken := f()
+					if broken != nil {
+						text = "broken off: " + broken.Error()
 					}
 					ends <- end{what, text}
 				})
@@ -348,7 +348,7 @@ func killable(t *testing.T, config string) (h *house, kill func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := child.Start(); err != nil {
+	if err = child.Start(); err != nil {
 		t.Fatal(err)
 	}
 	kill = sync.OnceFunc(func() { _ = child.Process.Kill() })
@@ -474,12 +474,12 @@ func TestWhoListensDoesNotHoldUpTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if _, err := resp.Body.Read(make([]byte, 1)); err != nil {
+	if _, err = resp.Body.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience/3)
 	defer cancel()
-	if err := h.app.Stop(ctx); err != nil {
+	if err = h.app.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
 	if ctx.Err() != nil {
