@@ -54,7 +54,7 @@ type broken struct {
 }
 
 const (
-	shortInit  = time.Second     // of broken servers
+	shortInit  = 2 * time.Second // of broken servers
 	childInit  = 4 * time.Second // of broken servers that are a process, which a busy machine starts slowly
 	shortCall  = time.Second     // beyond that
 	soundChild = `exec "$SOUND"` // a process that is a server
