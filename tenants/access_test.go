@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,17 +253,18 @@ func TestAMissingKeyOfAPersonIsSaid(t *testing.T) {
 // TestADefinitionThatLeadsBackToTheGatewayIsFoundWhenItIsUsed: nothing in the address
 // shows it, since something else stands in between.
 func TestADefinitionThatLeadsBackToTheGatewayIsFoundWhenItIsUsed(t *testing.T) {
-	var to string
+	var to atomic.Pointer[url.URL]
 	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		at, err := url.Parse(to)
-		if err != nil {
-			panic(err)
-		}
+		at := to.Load()
 		(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at); p.Out.Host = at.Host }}).ServeHTTP(w, r)
 	}))
 	defer between.Close()
 	h := open(t, fmt.Sprintf("mcpServers:\n  loop: {url: %q}\n", between.URL+"/mcp"))
-	to = h.url
+	at, err := url.Parse(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.Store(at)
 	text, err := h.call(t.Context(), "", "loop", "echo", `{"text":"x"}`)
 	if said := fmt.Sprint(text, err); !strings.Contains(said, "508") {
 		t.Errorf("a loop ended with %s", said)
