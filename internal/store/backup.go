@@ -56,7 +56,7 @@ func (s *Store) copyTo(ctx context.Context, part string) error {
 // Conflict when a gateway runs there, or a database is there. With force that one is
 // set aside under another name, which is returned.
 func Restore(ctx context.Context, dir, from string, force bool) (aside string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err = os.MkdirAll(dir, 0o700); err != nil {
 		return "", jackfield.Errorf(jackfield.Unavailable, "cannot make the data directory: %w; choose another with --data", err)
 	}
 	lock, err := lockDir(ctx, dir)
