@@ -111,9 +111,11 @@ func (c complaints) Write(text []byte) (int, error) {
 
 // Handler serves everything the gateway has: /mcp, /api/v1 and /metrics, behind
 // the check of Host and Origin, and /healthz and /readyz. It is for programs that
-// listen themselves.
+// listen themselves, and begins what Start begins in the background; Stop ends it.
 func (a *App) Handler() http.Handler {
-	a.parts.phase.advance(serving)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.live(context.Background())
 	return a.guard
 }
 
@@ -154,12 +156,22 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 	a.listener, a.scraped = listener, scraped
 	at := listener.Addr().String()
 	a.parts.listening.Store(&at)
-	a.life, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	a.live(ctx)
 	a.serve(a.http, listener)
 	if scraped != nil {
 		a.serve(a.metrics, scraped)
 	}
+	return nil
+}
+
+// live begins what runs in the background until Stop: it lists servers, follows the
+// store, ends keys that expire, and watches secrets and the configuration. mu is held.
+func (a *App) live(ctx context.Context) {
 	a.parts.phase.advance(serving)
+	if a.stopped || a.life != nil {
+		return
+	}
+	a.life, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	life := a.life
 	a.background.Go(func() { a.parts.catalog.Warm(life, a.parts.everybodys()) })
 	a.background.Go(func() { a.parts.follower.run(life) })
@@ -176,7 +188,6 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 			})
 		})
 	}
-	return nil
 }
 
 // serve serves on a listener, in the background. mu is held.
