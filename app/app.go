@@ -127,7 +127,7 @@ func (a *App) Repository(scope jackfield.Scope) *connections.Repository[broker.C
 
 // Start listens and serves until Stop. It returns as soon as clients can connect;
 // servers are listed in the background. ctx bounds nothing but Start itself.
-func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what runs in the background outlives the call
+func (a *App) Start(ctx context.Context) error {
 	listen, err := a.opts.Config.listen()
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (a *App) Start(ctx context.Context) error { //nolint:contextcheck // what r
 
 // live begins what runs in the background until Stop: it lists servers, follows the
 // store, ends keys that expire, and watches secrets and the configuration. mu is held.
-func (a *App) live(ctx context.Context) {
+func (a *App) live(ctx context.Context) { //nolint:contextcheck // what runs in the background outlives the call
 	a.parts.phase.advance(serving)
 	if a.stopped || a.life != nil {
 		return

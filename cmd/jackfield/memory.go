@@ -54,7 +54,7 @@ func tend(percent int) {
 // percentFor is how much garbage there may be beside what lives, in steps of ten
 // percent of that.
 func percentFor(live uint64) int {
-	return int(min(gcPercent, max(leastGC, garbage*10/max(live, 1)*10))) //nolint:gosec // it is small
+	return int(min(gcPercent, max(leastGC, garbage*10/max(live, 1)*10)))
 }
 
 // limitIn is memoryLimit, or nine tenths of what a container has if that is less:

@@ -141,17 +141,18 @@ func with(n *document.Node, p path, value *document.Node) (*document.Node, error
 	if n != nil {
 		out.Fields = slices.Clone(n.Fields)
 	}
-	inner, err := with(n.Get(p[0]), p[1:], value)
+	key, rest := p[0], p[1:]
+	inner, err := with(n.Get(key), rest, value)
 	if err != nil {
 		return nil, err
 	}
 	for i, f := range out.Fields {
-		if f.Key == p[0] {
+		if f.Key == key {
 			out.Fields[i].Value = inner
 			return out, nil
 		}
 	}
-	out.Fields = append(out.Fields, document.Field{Key: p[0], Value: inner})
+	out.Fields = append(out.Fields, document.Field{Key: key, Value: inner})
 	return out, nil
 }
 

@@ -157,7 +157,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	var late net.Error
-	if err != nil && err != io.EOF && !(errors.As(err, &late) && late.Timeout()) { //nolint:errorlint // as readers say it
+	if err != nil && err != io.EOF && (!errors.As(err, &late) || !late.Timeout()) {
 		b.of.broke = true
 	}
 	return n, err

@@ -23,9 +23,6 @@ const (
 	Setting  Kind = "setting"  // what the replicas share. app
 )
 
-// Kinds lists the kinds, each before those that refer to it.
-func Kinds() []Kind { return []Kind{Setting, Team, User, Key, Server, Variable} }
-
 // Ref names a record.
 type Ref struct {
 	Kind Kind
