@@ -74,6 +74,11 @@ func (p *piped) hear(id, answer string) string {
 func (p *piped) end() {
 	p.t.Helper()
 	_ = p.in.Close()
+	// Lists may change at any time, also now: somebody has to read that.
+	go func() {
+		for p.out.Scan() {
+		}
+	}()
 	select {
 	case code := <-p.code:
 		if code != exitOK {
