@@ -259,7 +259,7 @@ func TestADefinitionThatLeadsBackToTheGatewayIsFoundWhenItIsUsed(t *testing.T) {
 		(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(at); p.Out.Host = at.Host }}).ServeHTTP(w, r)
 	}))
 	defer between.Close()
-	h := open(t, fmt.Sprintf("mcpServers:\n  loop: {url: %q}\n", between.URL+"/mcp"))
+	h := open(t, fmt.Sprintf("mcpServers:\n  loop: {url: %q, startup: false}\n", between.URL+"/mcp"))
 	at, err := url.Parse(h.url)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,18 +142,18 @@ func TestNobodyWithoutTheRightSendsAnImport(t *testing.T) {
 			t.Errorf("bob imports: %d", resp.StatusCode)
 		}
 	}
-	if unread.n > 8<<20 {
-		t.Errorf("%d bytes of an import were read that was to be refused", unread.n)
+	if n := unread.n.Load(); n > 8<<20 {
+		t.Errorf("%d bytes of an import were read that was to be refused", n)
 	}
 }
 
-type endless struct{ n int }
+type endless struct{ n atomic.Int64 }
 
 func (e *endless) Read(b []byte) (int, error) {
 	for i := range b {
 		b[i] = ' '
 	}
-	e.n += len(b)
+	e.n.Add(int64(len(b)))
 	return len(b), nil
 }
 
